@@ -199,8 +199,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             )
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
         location = found or locate(data_dir, self.token, self.storage_options)
-        if not location.is_object:  # whose options may hold a token for somebody else
-            self._send_mirrors_no_token()
+        self._send_mirrors_no_token(location)
         if options.get("calibrate") is not None:
             options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
         if options.get("exclude") is not None:
@@ -212,8 +211,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         key = (*cache_key(config, location), custom_features, list(custom_features or ()))
         return config, f"{config.name}-{Hasher.hash(key)}"
 
-    def _send_mirrors_no_token(self) -> None:
-        if mirror_asked(self.storage_options):
+    def _send_mirrors_no_token(self, location: Location) -> None:
+        if not location.is_object and mirror_asked(self.storage_options):
             self.token: str | bool | None = False
             self.storage_options: dict[str, Any] = without_token(self.storage_options)
 
@@ -310,10 +309,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if cut.clusters is not None:
             return read_clusters(cut.clusters)
         own = own_clusters(self.config.location.manifest)
-        if own is None:
-            return {}
-        (path,) = download(self.config.location, [own], self.token)
-        return read_clusters(as_path(path, self.storage_options))
+        (path,) = download(self.config.location, [own], self.token) if own else (None,)
+        return read_clusters(as_path(path, self.storage_options)) if path else {}
 
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
         kwargs = dict(split_generator.gen_kwargs)
@@ -355,9 +352,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
-        names = selection.rewards
         read = (
-            Shard(partial(self.opened, file), groups, partial(rewards_beside, file, names, self.opened))
+            Shard(partial(self.opened, file), groups, partial(rewards_beside, file, selection.rewards, self.opened))
             for file, groups in zip(files, row_groups, strict=True)
         )
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
@@ -459,8 +455,7 @@ def load_dataset(
         if data_dir is None:
             raise UsageError("revision= is of a repository: name it with data_dir=")
         data_dir = f"{os.fspath(data_dir)}@{revision}"
-    if download_config is not None and token is None:
-        token = download_config.token
+    token = getattr(download_config, "token", None) if token is None else token
     builder = CoigP(
         cache_dir=cache_dir,
         dataset_name=NAME,

@@ -241,7 +241,8 @@ def new_store(local: Path, s3: dict[str, Any], name: str) -> Store:
 def test_a_stopped_upload_is_no_store_and_is_replaced(
     s3: dict[str, Any], local: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock, sent = upload.upload_file, []
+    stock = upload.upload_file
+    sent: list[str] = []
 
     def fails(path: Path, place: ObjectPath) -> None:
         if sent:
