@@ -150,7 +150,7 @@ if __name__ == "__mp_main__":
 if __name__ == "__main__":
     from coig_p.__main__ import main
     finding.find_store_duplicates.__kwdefaults__["in_memory"] = 0
-        sys.exit(main())
+    sys.exit(main())
 """
 STEPS = ["_run_of", "_sign", "_pair", "_ship", "_compare", "_decide", "_members"]
 
