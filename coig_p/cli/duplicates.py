@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ def dedup_queries(
     shared_by: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What was found of near-duplicate queries, and what went where a store was written, for `--json`."""
-    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary, with_texts
+    from coig_p.dedup.finding import find_store_duplicates
+    from coig_p.dedup.queries import DedupConfig, dedup_store, read_queries, summary, with_texts
     from coig_p.store.store import Store
 
     config: Any
@@ -49,15 +49,19 @@ def dedup_queries(
         if options.get("threshold") == 1:
             raise click.UsageError("--similarity 1 is for --method minhash: vectors of the same text differ a little.")
         config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
-        find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
+        embed = load_embedder(model, cache)
     else:
         config = DedupConfig(**options)
-        find = partial(find_duplicates, config=config, num_proc=shared_by["num_proc"])
     stores = [Store.open(other) for other in others]
     with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, stores, **shared_by)
-    duplicates = find(queries)
-    found = summary(duplicates, queries).to_dict()
+        if isinstance(config, DedupConfig):
+            both = find_store_duplicates(store, config, advance, stores, **shared_by)
+            duplicates, told = both.duplicates, both.summary
+        else:
+            queries = read_queries(store, advance, stores, **shared_by)
+            duplicates = find_semantic_duplicates(queries, config, embed)
+            told = summary(duplicates, queries)
+    found = told.to_dict()
     found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores))
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:

@@ -166,6 +166,25 @@ def _staged(target: ObjectPath) -> Iterator[Path]:
             os.close(lock)
 
 
+@contextlib.contextmanager
+def passing_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """Yield an empty directory that is gone when the block ends, or the process by a signal that it can answer.
+
+    Args:
+        parent: where it is made; default: where TMPDIR says.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    _unfinished[folder] = os.getpid()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.pop(folder, None)
+
+
 def remove_unfinished() -> None:
     """Delete what this process is writing, where it ends at once and no block of it will. Forked ones leave it."""
     for temporary, process in list(_unfinished.items()):

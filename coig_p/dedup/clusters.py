@@ -131,23 +131,41 @@ def components(number: int, pairs: Index) -> Index:
     return np.asarray(smallest[label])
 
 
-def ways(number: int, pairs: Index, goals: Index) -> Index:
-    """For each of `number` texts the one next on a shortest way, along pairs (P x 2), to one of some texts.
+def joined(number: int, pairs: Iterable[Index]) -> Index:
+    """As `components`, of pairs that come in pieces: memory goes by texts and by the largest piece."""
+    lower = np.arange(number)  # of each text a lower one of the same component, itself of the lowest
+    for piece in pairs:
+        ends = piece
+        while not np.array_equal(further := lower[ends], ends):
+            ends = further
+        texts, place = np.unique(ends, return_inverse=True)
+        lower[texts] = texts[components(len(texts), place.reshape(-1, 2))]
+    while not np.array_equal(further := lower[lower], lower):
+        lower = further
+    return lower
+
+
+def ways(number: int, pairs: Iterable[Index], goals: Index) -> Index:
+    """For each of `number` texts the one next on a shortest way, along pairs, to one of some texts.
 
     Itself for those, and for texts from which no way leads there; of several ways that by the smallest number.
+
+    Args:
+        pairs: pieces of P x 2, read once for each step of the longest way.
     """
     following = np.arange(number)
     reached = np.zeros(number, bool)
     reached[goals] = True
-    edges = np.concatenate([pairs, pairs[:, ::-1]])
-    edges = edges[np.lexsort((edges[:, 0], edges[:, 1]))]
     while True:
-        edges = edges[~reached[edges[:, 1]]]
-        step = edges[reached[edges[:, 0]]]
-        if not len(step):
+        nearest = np.full(number, number)
+        for piece in pairs:
+            for one, other in (piece.T, piece.T[::-1]):
+                step = reached[one] & ~reached[other]
+                np.minimum.at(nearest, other[step], one[step])
+        new = np.flatnonzero(nearest < number)
+        if not len(new):
             return following
-        new, first = np.unique(step[:, 1], return_index=True)
-        following[new] = step[first, 0]
+        following[new] = nearest[new]
         reached[new] = True
 
 
@@ -157,13 +175,13 @@ def as_clusters(
     rank: Callable[[int], Any],
     similarity: Callable[[Index, Index], Floats],
     method: str,
-    pairs: Index,
+    pairs: Iterable[Index],
     text_of: Index,
 ) -> pa.Table:
     """A table of DUPLICATES.
 
     Args:
-        pairs: of texts that are alike, P x 2.
+        pairs: of texts that are alike, pieces of P x 2 (see `ways`).
         text_of: of each query, its text.
         cluster: of each query, a number below the number of queries.
         rank: of a query by its place; the lowest of a cluster survives.

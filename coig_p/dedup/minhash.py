@@ -38,11 +38,11 @@ from coig_p.errors import UsageError
 NUM_PERM = 128
 _MISSED = 1e-3
 _BUCKET = 64  # texts of which every pair is compared
-_TEXTS_AT_ONCE = 1 << 14
+TEXTS_AT_ONCE = 1 << 14
 _TEXTS_SIDE_BY_SIDE = 512  # with 128 permutations a quarter of a MiB, which a core's cache holds
 _GRAMS_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 1 << 12
-_APART = 0x9E3779B97F4A7C15  # odd, so that each group has a number of its own, and without pattern
+APART = 0x9E3779B97F4A7C15  # odd, so that each group has a number of its own, and without pattern
 
 Signatures = Hashes
 BandKeys = Keys
@@ -78,13 +78,12 @@ def similar_pairs(
     small = np.empty((len(texts), num_perm), np.uint8)
 
     def sign(low: int) -> None:
-        piece = slice(low, low + _TEXTS_AT_ONCE)
-        found = signatures(shingles(texts[piece], n), num_perm, seed)
-        keys[:, piece], small[piece] = _band_keys(found, cut), found.astype(np.uint8)
+        piece = slice(low, low + TEXTS_AT_ONCE)
+        keys[:, piece], small[piece] = signed(texts[piece], cut, n, num_perm, seed)
         if groups is not None:
-            keys[:, piece] ^= groups[piece].astype(np.uint64) * np.uint64(_APART)
+            keys[:, piece] ^= groups[piece].astype(np.uint64) * np.uint64(APART)
 
-    for _ in in_order(sign, range(0, len(texts), _TEXTS_AT_ONCE), workers):
+    for _ in in_order(sign, range(0, len(texts), TEXTS_AT_ONCE), workers):
         pass
     filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
     candidates = _candidates(keys, small, filled, threshold, workers)
@@ -93,6 +92,18 @@ def similar_pairs(
     similarity = jaccard(texts, candidates, n)
     right = similarity >= threshold
     return Similar(candidates[right], similarity[right])
+
+
+def signed(
+    texts: Sequence[str], cut: tuple[int, int], n: int, num_perm: int, seed: int
+) -> tuple[BandKeys, npt.NDArray[np.uint8]]:
+    """Of T texts the keys of their bands (bands x T), and eight bits of each value of their signatures (T x K).
+
+    Args:
+        cut: see `bands`.
+    """
+    found = signatures(shingles(texts, n), num_perm, seed)
+    return _band_keys(found, cut), found.astype(np.uint8)
 
 
 def check_seed(seed: int) -> None:
@@ -184,21 +195,44 @@ def _candidates(
     workers: Threads | None = None,
 ) -> Pairs:
     """Pairs of texts that share a band and whose signatures do not speak against them, ascending."""
-    bits = max(1, len(filled).bit_length())
-    kernels = fast_kernels()
+    bits = bits_of(len(filled))
 
     def of_band(band: Keys) -> Keys:
-        right = filled if kernels is None else filled & kernels.may_repeat(band)
-        texts = np.flatnonzero(right).astype(np.uint64)
-        # The text in the lower bits, in the place of some of the key's: one sort orders both, and two
-        # different keys that agree in the rest make but a candidate more.
-        pairs = _pairs_of_equal(np.sort((band[right] << np.uint64(bits)) | texts), bits)
-        return pairs[promising(small, _unpacked(pairs, bits), threshold)]
+        pairs = pairs_of_band(band, filled)
+        return pairs[promising(small, unpacked(pairs, bits), threshold)]
 
-    return _unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys, workers)])), bits)
+    return unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys, workers)])), bits)
 
 
-def _unpacked(pairs: Keys, bits: int) -> Pairs:
+def bits_of(number: int) -> int:
+    """How many bits hold the number of any of so many texts."""
+    return max(1, number.bit_length())
+
+
+def pairs_of_band(band: Keys, filled: npt.NDArray[np.bool_] | None = None) -> Keys:
+    """Pairs of texts with equal keys, as (one << bits_of(len(band))) | other, in no order.
+
+    Args:
+        band: each text's key, up to 2**32 of them.
+        filled: those that count; default all.
+    """
+    bits = np.uint64(bits_of(len(band)))
+    kernels = fast_kernels()
+    right = np.ones(len(band), bool) if filled is None else filled
+    if kernels is not None:
+        right = right & kernels.may_repeat(band)
+    keys, texts = band[right], np.flatnonzero(right).astype(np.uint64)
+    order = np.argsort(keys)
+    keys, texts = keys[order], texts[order]
+    # Each different key by its number, which with the text fits into 64 bits: one more sort orders both.
+    same = keys[1:] == keys[:-1]
+    again = np.append(same, False) | np.append(False, same) if len(keys) else np.zeros(0, bool)
+    number = np.cumsum(np.append(True, ~same)[again], dtype=np.uint64) if len(keys) else keys
+    return _pairs_of_equal(np.sort((number << bits) | texts[again]), int(bits))
+
+
+def unpacked(pairs: Keys, bits: int) -> Pairs:
+    """Pairs that are packed into one number each, as P x 2."""
     return np.stack([pairs >> np.uint64(bits), pairs & np.uint64((1 << bits) - 1)], axis=1).astype(np.int64)
 
 

@@ -40,7 +40,7 @@ REASON = "duplicate"
 """What goes with a query that another one stays for is counted under this name."""
 
 _STEP = "dedup"
-_COLUMNS = ("ids", "domains", "forms", "scored", "settings", "speakers")  # of Queries
+COLUMNS = ("ids", "domains", "forms", "scored", "settings", "speakers")  # of Queries
 _READ = pa.unify_schemas(
     [
         part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "tools"),
@@ -99,11 +99,11 @@ def read_queries(
     found = Queries(ids=[], domains=[], forms=[], scored=[])
     own = 0
     for at, one in enumerate((store, *against)):
-        prefix = _prefix(one) if at else ""
+        prefix = prefix_of(one) if at else ""
         files = one.data_files()
         workers = workers_for(files, num_proc, engine)
-        for file, part in in_order(partial(_queries_of, one.path, prefix), files, workers):
-            for name in _COLUMNS:
+        for file, part in in_order(partial(queries_of, one.path, prefix), files, workers):
+            for name in COLUMNS:
                 getattr(found, name).extend(getattr(part, name))
             if not at:  # the store itself, which may be among the others, too
                 own += file.rows or 0
@@ -111,7 +111,7 @@ def read_queries(
     return replace(found, elsewhere=len(found.ids) - own)
 
 
-def _queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
+def queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
     """The queries of a shard."""
     found = Queries(ids=[], domains=[], forms=[], scored=[])
     for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
@@ -209,7 +209,7 @@ def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None 
     def similarity(one: Index, other: Index) -> Floats:
         return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
 
-    return as_clusters(queries, cluster, rank, similarity, "minhash", similar.pairs, text_of)
+    return as_clusters(queries, cluster, rank, similarity, config.method, [similar.pairs], text_of)
 
 
 def _different(texts: list[str]) -> tuple[list[str], Index]:
@@ -231,7 +231,7 @@ def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()
         return duplicates
     names = [duplicates.column(name).to_pylist() for name in ("query_id", "survivor")]
     texts: dict[str, str | None] = dict.fromkeys(chain(*names))
-    for one, prefix in [(store, ""), *((other, _prefix(other)) for other in against)]:
+    for one, prefix in [(store, ""), *((other, prefix_of(other)) for other in against)]:
         for batch in one.batches(schema=part_of(RAW_SCHEMA, "query_id", "query")):
             for id_, text in zip(*(batch.column(name).to_pylist() for name in ("query_id", "query")), strict=True):
                 if prefix + id_ in texts:
@@ -243,7 +243,7 @@ def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()
     return duplicates
 
 
-def _prefix(other: Store) -> str:
+def prefix_of(other: Store) -> str:
     """What stands before the ids of another store's queries."""
     return f"{other.path.resolve().name}:"
 

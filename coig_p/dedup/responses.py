@@ -133,7 +133,7 @@ def _similar_of(root: Path, config: ResponseConfig, file: StoreFile) -> list[dic
             group.sort(
                 key=lambda at: (-len(answers[at][2]["scores"]), answers[at][2]["model"], answers[at][2]["sample"])
             )
-        following = ways(len(forms), pairs, np.array([group[0] for group in members.values()], np.int64)).tolist()
+        following = ways(len(forms), [pairs], np.array([group[0] for group in members.values()], np.int64)).tolist()
         for group in members.values():
             similarity = jaccard(forms, np.array([(group[0], at) for at in group], np.int64), config.n)
             kept = group[0]

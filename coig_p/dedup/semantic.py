@@ -81,7 +81,7 @@ def find_semantic_duplicates(queries: Queries, config: SemanticConfig, embed: Em
         found = np.einsum("ij,ij->i", vectors[place[one]], vectors[place[other]], dtype=np.float64)
         return np.asarray(np.where(place[one] == place[other], 1.0, found))
 
-    return as_clusters(queries, cluster, drawn, cosine, config.method, similar, place)
+    return as_clusters(queries, cluster, drawn, cosine, config.method, [similar], place)
 
 
 def unit_vectors(texts: Sequence[str], embed: Embed) -> Vectors:

@@ -14,7 +14,8 @@ from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
 from coig_p.core.text import counted
-from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
+from coig_p.dedup.finding import find_store_duplicates
+from coig_p.dedup.queries import DedupConfig
 from coig_p.errors import DataError
 from coig_p.pairs.exclusion import line_of
 from coig_p.schema import RAW_SCHEMA
@@ -30,7 +31,7 @@ Groups = Mapping[str, str]
 
 def query_groups(store: Store, advance: Advance = lambda queries: None) -> Groups:
     """Near-duplicate queries of a whole store, found as `coigp dedup` finds them."""
-    found = find_duplicates(read_queries(store, advance), DedupConfig())
+    found = find_store_duplicates(store, DedupConfig(), advance).duplicates
     members: dict[str, list[str]] = {}
     for name, survivor in zip(*(found.column(name).to_pylist() for name in ("query_id", "survivor")), strict=True):
         members.setdefault(survivor, []).append(name)

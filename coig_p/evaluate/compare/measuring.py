@@ -9,7 +9,8 @@ from pathlib import Path
 
 from coig_p.core.lengths import CHARACTERS
 from coig_p.dedup.contamination import ContaminationConfig, compare
-from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries, summary
+from coig_p.dedup.finding import find_store_duplicates
+from coig_p.dedup.queries import DedupConfig
 from coig_p.errors import UsageError
 from coig_p.evaluate.compare.annotation import annotation_of
 from coig_p.evaluate.compare.config import CompareConfig
@@ -49,8 +50,7 @@ def measure(opened: Opened, floor: Path, config: CompareConfig) -> StoreRow:
         tokens = None if config.tokenizer is None else store_lengths(store, config.tokenizer, pairs=config.pairs)
     written = written_in(store)
     judged = examine_judges(store, self_preference=False)
-    queries = read_queries(store)
-    duplicates = summary(find_duplicates(queries, DedupConfig()), queries)
+    duplicates = find_store_duplicates(store, DedupConfig()).summary
     report = check(store, rules=config.rules)
     contaminated = _contaminated(opened, config)
     trained = None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coig_p.core.progress import Advance
-from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
+from coig_p.dedup.finding import find_store_duplicates
+from coig_p.dedup.queries import DedupConfig
 from coig_p.pairs.exclusion import Exclusion
 from coig_p.store.store import Store
 
@@ -42,7 +43,7 @@ def train_exclude(
 ) -> TrainExclude:
     """The queries, and all that a chain of near-duplicates leads to from one of them (see `coig_p.dedup.queries`)."""
     config = config or DedupConfig()
-    found = find_duplicates(read_queries(store, advance), config)
+    found = find_store_duplicates(store, config, advance).duplicates
     clusters: dict[int, set[str]] = {}
     for cluster, query_id in zip(*(found.column(name).to_pylist() for name in ("cluster", "query_id")), strict=True):
         clusters.setdefault(cluster, set()).add(query_id)

@@ -1,0 +1,58 @@
+"""Files that work leaves for other work: Arrow IPC in a folder that all of it sees, a batch for each reader.
+
+One task writes a file, each of the next reads its own batch of all files: M files and P readers open M x P times. A
+file is there whole or not at all, so that a task may be done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from coig_p.core.atomic import passing_directory
+
+
+@contextmanager
+def scratch_folder(engine: Executor | None = None) -> Iterator[Path]:
+    """An empty folder that goes with the block: in the engine's `scratch` where it has one, else where TMPDIR says.
+
+    Raises:
+        OSError: none can be made there.
+    """
+    shared: Path | None = getattr(engine, "scratch", None)
+    if shared is not None:
+        shared.mkdir(parents=True, exist_ok=True)
+    with passing_directory("coigp-scratch-", shared) as folder:
+        yield folder
+
+
+def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch]) -> None:
+    """Write batches, each to be read by itself.
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full; names `path`.
+    """
+    written = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with pa.OSFile(str(written), "wb") as stream, pa.ipc.new_file(stream, schema) as file:
+            for piece in pieces:
+                file.write_batch(piece)
+        written.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def read_piece(path: Path, at: int = 0) -> pa.RecordBatch:
+    """One batch of a file, mapped into memory: what of it is not looked at is not read."""
+    with pa.memory_map(str(path)) as stream:
+        return pa.ipc.open_file(stream).get_batch(at)
