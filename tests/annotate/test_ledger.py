@@ -30,7 +30,7 @@ from coig_p.annotate.asking.ledger import (
     Reading,
     Taken,
 )
-from coig_p.annotate.asking.ledger.schema import UPGRADE
+from coig_p.annotate.asking.ledger.schema import COUNTED, TRIED, UPGRADES
 from coig_p.annotate.concluded import marks, stored_from
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.scripted import ScriptedServer
@@ -149,14 +149,14 @@ def test_an_answer_that_is_not_what_was_written_is_an_error(tmp_path: Path) -> N
 # Totals that are kept
 
 
-COUNTED = """
+ALL_COUNTED = """
 SELECT endpoint, kind, domain, COALESCE(recipe, 0), state, ask, COALESCE(finish, ''), COUNT(*), SUM(cost / 1000000),
     SUM(cost % 1000000), SUM(prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL),
     SUM(CASE WHEN completion_tokens IS NOT NULL THEN COALESCE(prompt_tokens, 0) ELSE 0 END),
     SUM(CASE WHEN prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL THEN characters ELSE 0 END),
     SUM(CASE WHEN prompt_tokens IS NOT NULL THEN COALESCE(completion_tokens, 0) ELSE 0 END)
 FROM requests GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7"""
-TRIED = """
+ALL_TRIED = """
 SELECT endpoint, COALESCE(outcome, ''), COUNT(*), SUM(bound / 1000000), SUM(bound % 1000000) FROM attempts
 GROUP BY 1, 2 ORDER BY 1, 2"""
 TOKENS = st.one_of(st.none(), st.integers(0, 9))
@@ -204,10 +204,11 @@ def test_what_is_counted_is_what_there_is(steps: list[Any]) -> None:
             elif what == "read":
                 ledger.read_again([Reading(entry.key, state, None, None)])
         with closing(sqlite3.connect(Path(folder) / LEDGER)) as connection:
-            totals = connection.execute("SELECT * FROM totals WHERE number > 0 ORDER BY 1, 2, 3, 4, 5, 6, 7").fetchall()
-            assert totals == connection.execute(COUNTED).fetchall()
-            tried = connection.execute("SELECT * FROM tried WHERE number > 0 ORDER BY 1, 2").fetchall()
-            assert tried == connection.execute(TRIED).fetchall()
+            counted = f"SELECT * FROM {COUNTED} WHERE number > 0 ORDER BY 1, 2, 3, 4, 5, 6, 7"
+            assert connection.execute(counted).fetchall() == connection.execute(ALL_COUNTED).fetchall()
+            tried = connection.execute(f"SELECT * FROM {TRIED} WHERE number > 0 ORDER BY 1, 2").fetchall()
+            assert tried == connection.execute(ALL_TRIED).fetchall()
+            assert not connection.execute("SELECT * FROM totals WHERE state = 'open'").fetchall()
             assert not connection.execute("SELECT * FROM totals WHERE number < 0").fetchall()
             cost = sum(money for (money,) in connection.execute("SELECT cost FROM requests"))
             assert ledger.spent().paid == cost
@@ -249,13 +250,35 @@ def test_an_old_ledger_is_read_as_it_is_and_counts_the_same_once_it_is_new(tmp_p
         assert ledger.upgraded_from is None
 
 
+@pytest.mark.parametrize("write", [False, True])
+def test_a_ledger_of_version_2_counts_what_is_open_once(write: bool, tmp_path: Path) -> None:
+    """ledger_v2.sql is what 00de617 left with three requests open, two of them in flight; its totals have those."""
+    with closing(sqlite3.connect(tmp_path / LEDGER, isolation_level=None)) as connection:
+        connection.executescript((Path(__file__).parent / "ledger_v2.sql").read_text("utf-8"))
+        kept = connection.execute("SELECT SUM(number) FROM totals WHERE state = 'open'").fetchone()
+        rows, tries = connection.execute(ALL_COUNTED).fetchall(), connection.execute(ALL_TRIED).fetchall()
+    assert (kept, sum(row[7] for row in rows), sum(row[2] for row in tries)) == ((3,), 8, 7)
+    if write:  # which also ends what was in flight
+        with LedgerWriter.open(tmp_path) as writer:
+            assert writer.upgraded_from == 2
+    with Ledger.open(tmp_path) as ledger, closing(sqlite3.connect(tmp_path / LEDGER)) as connection:
+        rows, tries = connection.execute(ALL_COUNTED).fetchall(), connection.execute(ALL_TRIED).fetchall()
+        found = {(one.endpoint, one.kind, one.state): one.number for one in ledger.requests()}
+        assert found == {(row[0], row[1], row[4]): row[7] for row in rows}
+        assert ("open" in {state for _, _, state in found}) is not write
+        assert {(one.endpoint, one.outcome or ""): one.number for one in ledger.attempts()} == {
+            (endpoint, outcome): number for endpoint, outcome, number, *_ in tries
+        }
+        assert ledger.spent().paid == 3 * 10**9 + 3
+
+
 def test_a_run_that_is_killed_while_it_makes_a_ledger_new_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
     """Every step of the change fails once: what is there then is version 1, and the next run goes on."""
     (tmp_path / "one").mkdir()
     config = old_run(tmp_path / "one", "http://127.0.0.1:9/v1")
     path = config.folder / LEDGER
     before = path.read_bytes()
-    steps = [step for step in sqlite_steps(UPGRADE) if step.strip()]
+    steps = [step for step in sqlite_steps(UPGRADES[1]) if step.strip()]
     assert len(steps) > 10
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for number in range(len(steps)):

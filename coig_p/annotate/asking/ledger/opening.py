@@ -7,7 +7,16 @@ from contextlib import closing
 from pathlib import Path
 
 from coig_p.annotate.asking.ledger.bodies import Damaged
-from coig_p.annotate.asking.ledger.schema import CREATE, LEDGER, LOCK, READ_OLD, UPGRADE, VERSION
+from coig_p.annotate.asking.ledger.schema import (
+    COUNTED,
+    CREATE,
+    LEDGER,
+    LOCK,
+    READ_OLD,
+    TRIED,
+    UPGRADES,
+    VERSION,
+)
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError, UsageError
 from coig_p.store.places import check_kept
@@ -43,8 +52,8 @@ def create(path: Path) -> None:
 def connected(path: Path, *, write: bool = False) -> tuple[sqlite3.Connection, int]:
     """A connection to a ledger that was looked at, and the version that the file had.
 
-    Of version 1 a reader gets views like those of version 2; to be written, it is brought to
-    version 2 in one transaction.
+    Of version 1 a reader gets views like those of later ones. To be written, an older version is
+    brought to this one in one transaction.
 
     Raises:
         UsageError: it is of a newer version.
@@ -67,8 +76,10 @@ def connected(path: Path, *, write: bool = False) -> tuple[sqlite3.Connection, i
         if write:
             _look_through(connection, path, version)
             connection.execute("PRAGMA journal_mode = WAL")
-        if version == 1:
-            connection.executescript(f"BEGIN IMMEDIATE; {UPGRADE} COMMIT;" if write else READ_OLD)
+        if write and version < VERSION:
+            connection.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]} COMMIT;")
+        elif version == 1:
+            connection.executescript(READ_OLD)
     except sqlite3.DatabaseError as error:
         if connection is not None:
             connection.close()
@@ -116,9 +127,9 @@ def _look_through(connection: sqlite3.Connection, path: Path, version: int) -> N
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
             raise DataError(f"{path} is damaged: {' '.join(str(found).split())}. {MENDED}")
-    if version < VERSION:
+    if version == 1:
         return
-    for table, sums in (("requests", "totals"), ("attempts", "tried")):
+    for table, sums in (("requests", COUNTED), ("attempts", TRIED)):
         (number,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
         (counted,) = connection.execute(f"SELECT COALESCE(SUM(number), 0) FROM {sums}").fetchone()
         if number != counted:

@@ -13,7 +13,9 @@ from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
 from coig_p.annotate.asking.ledger.bodies import Damaged, unpacked
 from coig_p.annotate.asking.ledger.opening import check_files, check_gone, connected, damaged
 from coig_p.annotate.asking.ledger.schema import (
+    COUNTED,
     LEDGER,
+    TRIED,
     Answer,
     AttemptTotals,
     Batch,
@@ -98,7 +100,7 @@ class Ledger:
 
     def spent(self) -> Spent:
         """What all requests cost so far; what is out in a batch at a server may be paid."""
-        paid = self._row("SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM totals")
+        paid = self._row(f"SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM {COUNTED}")
         marks = ", ".join("?" * len(MAY_BE_PAID))
         may = f"SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM tried WHERE outcome IN ({marks})"
         out = sum(batch.bound for batch in self.batches())
@@ -129,7 +131,7 @@ class Ledger:
     def requests(self) -> list[RequestTotals]:
         """Every request, counted by endpoint, kind, state, ask and why its answer ended."""
         grouped = (
-            "SELECT endpoint, kind, state, ask, SUM(number), NULLIF(finish, ''), SUM(high), SUM(low) FROM totals "
+            f"SELECT endpoint, kind, state, ask, SUM(number), NULLIF(finish, ''), SUM(high), SUM(low) FROM {COUNTED} "
             "GROUP BY 1, 2, 3, 4, 6 HAVING SUM(number) > 0"
         )
         return [
@@ -141,7 +143,7 @@ class Ledger:
         """Every request, counted by what it was made with and its state."""
         grouped = (
             "SELECT totals.kind, totals.domain, totals.endpoint, COALESCE(text, ''), state, SUM(number), SUM(high), "
-            "SUM(low) FROM totals LEFT JOIN recipes ON recipes.id = recipe "
+            f"SUM(low) FROM {COUNTED} AS totals LEFT JOIN recipes ON recipes.id = recipe "
             "GROUP BY 1, 2, 3, 4, 5 HAVING SUM(number) > 0"
         )
         return [
@@ -153,7 +155,7 @@ class Ledger:
         """Every attempt, counted by endpoint and outcome."""
         return [
             AttemptTotals(endpoint, outcome or None, number, whole_sum(high, low))
-            for endpoint, outcome, number, high, low in self._each("SELECT * FROM tried WHERE number > 0")
+            for endpoint, outcome, number, high, low in self._each(f"SELECT * FROM {TRIED} WHERE number > 0")
         ]
 
     def outcomes(self, kind: str) -> list[StateTotals]:
@@ -181,7 +183,7 @@ class Ledger:
         """What answers took, where they say, by endpoint and kind."""
         sums = (
             "SELECT endpoint, kind, SUM(told), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
-            "FROM totals GROUP BY 1, 2 HAVING SUM(told) > 0"
+            f"FROM {COUNTED} GROUP BY 1, 2 HAVING SUM(told) > 0"
         )
         return [UsageTotals(*row) for row in self._each(sums)]
 

@@ -5,7 +5,9 @@ requests  one row per request that was ever sent: answered, invalid, failed, ope
 attempts  one row per time that a request was sent, also those that came to nothing
 recipes   with what requests were made: prompt, parameters and model, as a task tells them
 totals    requests counted and summed; tried: attempts. Triggers keep them in every transaction that
-          changes a request or an attempt, so that no reader has to go over millions of rows
+          changes a request or an attempt, so that no reader has to go over millions of rows. What is
+          open is left out: it is few rows that an index finds (see `COUNTED`), and it would be counted
+          under two states within a second
 batches   files of requests that are out at a server; batched: which requests are in which
 queries   the queries of the run, and which of them passed; dropped: the others, as JSON
 concluded queries whose requests all have an outcome that stays, each with the mark of what made them
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 
 LEDGER = "ledger.sqlite"
 LOCK = ".lock"
-VERSION = 2
+VERSION = 3
 OPEN, BATCHED, ANSWERED, INVALID, FAILED = "open", "batched", "answered", "invalid", "failed"
 
 _PART = 10**6
@@ -64,6 +66,16 @@ def _tried(row: str, sign: str) -> str:
         SET number = number + excluded.number, high = high + excluded.high, low = low + excluded.low;"""
 
 
+def _summed(table: str, recipe: str) -> str:
+    """SQL for rows of a table, summed as `totals` has them; what follows it says which, and groups them."""
+    told = "(prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL)"
+    sums = ["COUNT(*)", f"SUM(cost / {_PART})", f"SUM(cost % {_PART})", f"SUM({told})"]
+    sums += [f"SUM({told} * COALESCE({name}, 0))" for name in _SUMS[4:]]
+    about = f"endpoint, kind, domain, {recipe}, state, ask, COALESCE(finish, '')"
+    return f"SELECT {about}, {', '.join(sums)} FROM {table}"
+
+
+_TRIED = f"SELECT endpoint, COALESCE(outcome, ''), COUNT(*), SUM(bound / {_PART}), SUM(bound % {_PART})"
 _SUMMED = f"""
 CREATE {{temp}} TABLE recipes (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, endpoint TEXT NOT NULL, text TEXT NOT NULL,
@@ -80,26 +92,30 @@ CREATE {{temp}} TABLE batches (
     low INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 CREATE {{temp}} TABLE batched (key BLOB PRIMARY KEY, batch TEXT NOT NULL) WITHOUT ROWID;
 CREATE {{temp}} TABLE concluded (query_id TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO totals
-    SELECT endpoint, kind, domain, 0, state, ask, COALESCE(finish, ''), COUNT(*), SUM(cost / {_PART}),
-        SUM(cost % {_PART}), SUM(told), SUM(told * COALESCE(prompt_tokens, 0)), SUM(told * characters),
-        SUM(told * COALESCE(completion_tokens, 0))
-    FROM (SELECT *, prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL AS told FROM main.requests)
-    GROUP BY 1, 2, 3, 4, 5, 6, 7;
-INSERT INTO tried
-    SELECT endpoint, COALESCE(outcome, ''), COUNT(*), SUM(bound / {_PART}), SUM(bound % {_PART}) FROM main.attempts
-    GROUP BY 1, 2;
-"""
-_TRIGGERS = f"""
-CREATE TRIGGER request_comes AFTER INSERT ON requests BEGIN {_counted("NEW", "+")} END;
-CREATE TRIGGER request_goes AFTER DELETE ON requests BEGIN {_counted("OLD", "-")} END;
-CREATE TRIGGER request_changes AFTER UPDATE ON requests BEGIN {_counted("OLD", "-")} {_counted("NEW", "+")} END;
-CREATE TRIGGER attempt_comes AFTER INSERT ON attempts BEGIN {_tried("NEW", "+")} END;
-CREATE TRIGGER attempt_goes AFTER DELETE ON attempts BEGIN {_tried("OLD", "-")} END;
-CREATE TRIGGER attempt_changes AFTER UPDATE ON attempts BEGIN {_tried("OLD", "-")} {_tried("NEW", "+")} END;
+INSERT INTO totals {_summed("main.requests", "0")} WHERE state <> 'open' GROUP BY 1, 2, 3, 4, 5, 6, 7;
+INSERT INTO tried {_TRIED} FROM main.attempts WHERE outcome IS NOT NULL GROUP BY 1, 2;
 """
 
-UPGRADE = f"""
+COUNTED = f"""(
+SELECT * FROM totals WHERE state <> 'open' UNION ALL
+{_summed("requests", "COALESCE(recipe, 0)")} WHERE state = 'open' GROUP BY 1, 2, 3, 4, 5, 6, 7)"""
+TRIED = f"""(
+SELECT * FROM tried WHERE outcome <> '' UNION ALL {_TRIED} FROM attempts WHERE outcome IS NULL GROUP BY 1, 2)"""
+"""All requests and all attempts counted, for what reads them. Version 2 had open ones in its totals too."""
+
+_TRIGGERS = f"""
+CREATE TRIGGER request_comes AFTER INSERT ON requests WHEN NEW.state <> 'open' BEGIN {_counted("NEW", "+")} END;
+CREATE TRIGGER request_goes AFTER DELETE ON requests WHEN OLD.state <> 'open' BEGIN {_counted("OLD", "-")} END;
+CREATE TRIGGER request_was AFTER UPDATE ON requests WHEN OLD.state <> 'open' BEGIN {_counted("OLD", "-")} END;
+CREATE TRIGGER request_is AFTER UPDATE ON requests WHEN NEW.state <> 'open' BEGIN {_counted("NEW", "+")} END;
+CREATE TRIGGER attempt_comes AFTER INSERT ON attempts WHEN NEW.outcome IS NOT NULL BEGIN {_tried("NEW", "+")} END;
+CREATE TRIGGER attempt_goes AFTER DELETE ON attempts WHEN OLD.outcome IS NOT NULL BEGIN {_tried("OLD", "-")} END;
+CREATE TRIGGER attempt_was AFTER UPDATE ON attempts WHEN OLD.outcome IS NOT NULL BEGIN {_tried("OLD", "-")} END;
+CREATE TRIGGER attempt_is AFTER UPDATE ON attempts WHEN NEW.outcome IS NOT NULL BEGIN {_tried("NEW", "+")} END;
+INSERT OR REPLACE INTO meta VALUES ('version', '{VERSION}');
+"""
+
+_FROM_1 = f"""
 ALTER TABLE requests ADD COLUMN recipe INTEGER;
 ALTER TABLE queries ADD COLUMN messages TEXT;
 ALTER TABLE queries ADD COLUMN license TEXT;
@@ -107,11 +123,22 @@ ALTER TABLE queries ADD COLUMN original TEXT;
 CREATE INDEX requests_open ON requests (key) WHERE state = 'open';
 CREATE INDEX requests_batched ON requests (key) WHERE state = 'batched';
 {_SUMMED.format(temp="")} {_TRIGGERS}
-INSERT OR REPLACE INTO meta VALUES ('version', '{VERSION}');
 """
-"""SQL that makes version 2 of version 1, in a transaction. Texts stay as they are: see `bodies`."""
+_FROM_2 = f"""
+DROP TRIGGER request_comes;
+DROP TRIGGER request_goes;
+DROP TRIGGER request_changes;
+DROP TRIGGER attempt_comes;
+DROP TRIGGER attempt_goes;
+DROP TRIGGER attempt_changes;
+DELETE FROM totals WHERE state = 'open';
+DELETE FROM tried WHERE outcome = '';
+{_TRIGGERS}
+"""
+UPGRADES = {1: _FROM_1, 2: _FROM_2}
+"""For each older version SQL that makes this one of it, in a transaction. Texts stay as they are: see `bodies`."""
 
-CREATE = f"{_OLDEST} {UPGRADE}"
+CREATE = f"{_OLDEST} {_FROM_1}"
 """SQL that makes an empty ledger."""
 
 READ_OLD = f"""
@@ -119,7 +146,7 @@ READ_OLD = f"""
 CREATE TEMP VIEW requests AS SELECT *, NULL AS recipe FROM main.requests;
 CREATE TEMP VIEW queries AS SELECT *, NULL AS messages, NULL AS license, NULL AS original FROM main.queries;
 """
-"""SQL with which one connection reads version 1 as if it were version 2; the file stays as it is."""
+"""SQL with which one connection reads version 1 as if it were of today; the file stays as it is."""
 
 
 class Entry(NamedTuple):
