@@ -38,6 +38,7 @@ from tap_plan import WAYS, Plan, Scripted, bias
 STAGES = ("types", "refine", "prompts", "generate", "compare")
 KINDS = {"prompts": ("prompt", "complete", "feasible")}  # of requests, where a stage's are not called as it is
 FIRST = ("types", "prompts")  # whose requests hold answers that are still to come
+NEAR = {"types": 0.02, "prompts": 0.05}  # to what share tokens of prompts are told, else to one in a hundred
 FEW = 20  # subjects that are through before a second estimate of these
 REPEATS = {"run once more": "all", "run with nothing to do": "all", "status": "status", "--estimate": "estimate"}
 EVERY = 60.0  # seconds between two lines on how far a stage is
@@ -311,7 +312,7 @@ def _check_estimate(stage: str, told: list[Told], done: Told) -> None:
             raise SystemExit(f"{stage}: answers took {done.output:,} tokens, and at most {one.most:,} were told")
     if stage != "prompts":  # how many candidates types take nobody knows before
         check(f"{stage}: requests", done.requests, told[0].requests)
-    last, near = told[-1], 0.05 if stage == "prompts" else 0.01
+    last, near = told[-1], NEAR.get(stage, 0.01)
     if stage in FIRST and len(told) == 1:  # before anything was asked nobody knows how long answers are
         return
     if abs(last.input - done.input) > near * done.input:
