@@ -456,7 +456,7 @@ def report(found: dict[str, Any]) -> str:
         lines.append(f"The ledger has {found['ledger'] / 2**20:,.0f} MiB.")
     lines += [
         "",
-        "Estimates, each made when the stage before was done, beside what was sent. The requests of each stage",
+        "Estimates, each made when the stage before was done, beside what was sent. Each stage sent as many",
     ]
     lines += ["requests as arithmetic says, and has an answer to each. What was asked again is left out.", ""]
     lines.append(
