@@ -19,7 +19,6 @@ _FENCE = re.compile(r"\s{0,9}```[\w-]{0,20}\s*")
 _NUMERAL = "[一二三四五六七八九十]{1,3}"
 MARKER = re.compile(
     rf"[ \t>]*(?:[-*+•·●▪◦‣–\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]\ufe0f?(?=[\s\"“*【])"
-    rf""
     r"|\d{1,2}(?:\.\d{1,2}){1,3}[.、]?[ \t]+(?=\D)"
     rf"|(?:X{{0,2}}(?:IX|IV|VI{{0,3}}|I{{1,3}})|[\u2160-\u216b])[.、)）](?=[\s\"“])"
     rf"|\d\ufe0f?\u20e3|[A-Za-z][.)）](?=[\s\"“])|\d{{1,3}}\\?[.、)）．](?!\d)|[（(]\d{{1,3}}[)）]"
@@ -53,8 +52,10 @@ def chosen_box(text: str, verdicts: tuple[str, ...]) -> str:
         return {at: word for at, word in words.items() if word.lower() in told}
 
     ticked, empty = of(_TICKED), of(_EMPTY_BOX)
-    if len(ticked) != 1 or not empty or set(ticked.values()) & set(empty.values()):
+    if len(ticked) == 1 and not empty:
         return text
+    if len(ticked) != 1 or set(ticked.values()) & set(empty.values()):  # which of them, nobody can say
+        return "\n".join(line for at, line in enumerate(lines) if at not in ticked and at not in empty)
     return "\n".join(ticked.get(at, line) for at, line in enumerate(lines) if at not in empty)
 
 
