@@ -136,6 +136,8 @@ def test_a_verdict_is_ticked_or_concludes_and_fits_its_reasons(text: str, feasib
     [
         ("☐ 是\n☑ 否", [False, None]),
         ("☑ 是\n☑ 否", None),
+        ("否 / No", [False, None]),
+        ("是 / No", None),
         ('```json\n{"lacks_input": false}\n```', [False, None]),
         ("是\n\n### 指令\n（这里写补全了的指令）", None),
     ],
@@ -151,6 +153,7 @@ def test_completeness_may_be_ticked_and_a_template_is_no_prompt(text: str, read:
         ("I. 谱系：梳理创作的分期\nII. 乐评：就一场音乐会写作\nIV. 曲目：为节目单写说明", ["谱系", "乐评", "曲目"]),
         ("1.1 辨析：辨析两条公理的差别\n1.2 证明：证明一个几何命题", ["辨析", "证明"]),
         ("题型一：口译练习——把讲话整理成笔记\n题型二：信函翻译——把询价函译成俄语", ["口译练习", "信函翻译"]),
+        ("| 序号 | 题型名称 | 一句话说明 |\n|---|---|---|\n| 1 | 识别 | 依据文字描述判断 |", ["识别"]),
         ('"""甲题：XXXX"""\n"""乙题：……"""', None),
         ('"""锟斤拷：锟斤拷锟斤拷锟斤拷"""', None),
         ("- 相关性：[[8]]\n- 准确性：[[7]]", None),

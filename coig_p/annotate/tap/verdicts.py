@@ -402,7 +402,12 @@ def _goes_on(body: str) -> bool:
 def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
     """Of each line that says whether something is lacking, what it says; None where it contradicts itself."""
     pattern = _verdict_line(words)
+    twice = re.compile(
+        "|".join(rf"({_plain(each)}) ?[/|] ?{_plain(each)}" for each in (words.yes, words.no)), re.IGNORECASE
+    )
     for line in text.split("\n"):
+        both = twice.fullmatch(_bare(line))  # in two languages: 是 / Yes
+        line = line if both is None else both[1] or both[2]
         found = pattern.fullmatch(_bare(line)) if len(line) <= _LONGEST_LINE else None
         if found is None:
             continue
