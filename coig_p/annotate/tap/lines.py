@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from coig_p.annotate.quoting import unmarked
 from coig_p.core.thinking import told
@@ -155,3 +156,10 @@ def _three(run: re.Match[str]) -> str:
     line_end = text.find("\n", end, after if after >= 0 else len(text))
     opens = not closes and line_end < 0 <= after and text.count('"', end, after) % 2 == 1
     return run[0] if closes or opens else QUOTES
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose keys are there once; raise ValueError where one stands there twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)

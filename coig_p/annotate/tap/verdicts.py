@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.annotate.plain import plain
-from coig_p.annotate.tap.lines import COLON, MARKER, chosen_box, either, is_fence, own, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, chosen_box, either, is_fence, own, said, unfenced, unique
 from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead, Read
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
@@ -160,16 +160,10 @@ def _object(text: str) -> dict[str, Any] | None:
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and any(_LACKS_KEY.fullmatch(key) for key in value) else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return dict(pairs)
 
 
 def _of_object(value: dict[str, Any], words: Words) -> CompletenessRead:
