@@ -330,6 +330,26 @@ def test_the_share_of_invalid_answers_is_of_the_last_hundred(share: float, sent:
     assert turned(go()) == sent
 
 
+@pytest.mark.parametrize(("share", "every", "sent"), [(0.2, 5, 200), (0.19, 5, 30), (0.29, 0, 200), (0.28, 0, 99)])
+def test_a_share_that_is_just_the_limit_is_no_larger_one(share: float, every: int, sent: int, tmp_path: Path) -> None:
+    """One answer in five, the last of each five; or 29 of every hundred, behind 71 that can be used."""
+
+    def reply(content: str, times: int, now: float) -> Reply | None:
+        at = int(content[2:])
+        return good("bad") if (at % 5 == 4 if every else at % 100 >= 71) else None
+
+    server = Server(reply=reply)
+    endpoint = Endpoint("e", "m", "http://h/v1", concurrency=1)
+
+    async def go() -> int:
+        with LedgerWriter.open(tmp_path, now=asyncio.get_running_loop().time) as ledger:
+            asker = Asker({"e": endpoint}, ledger, Budget(None, 0), connect=lambda one: server, most_invalid=share)
+            await asker.ask_all({"e": requests(endpoint, 200)})
+            return asker.ports["e"].sent
+
+    assert turned(go()) == sent
+
+
 # Commits in groups
 
 

@@ -15,12 +15,13 @@ from commands import run
 from datasets import load_dataset
 from tapping import tap_answer, tap_endpoint, write_tap
 
-from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.ledger import Ledger, Query
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.estimating import estimate
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.status import status_of
+from coig_p.annotate.tap import comparing
 from coig_p.errors import DataError
 from coig_p.store.store import Store
 
@@ -209,3 +210,22 @@ def test_of_more_models_than_clusters_some_are_compared(tmp_path: Path) -> None:
     assert rows(few) == rows(every)
     assert not run_stages(few).sent
     assert (few.folder / "store" / "manifest.json").read_bytes() == before
+
+
+def test_judges_share_what_is_read_of_the_responses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _ = made(tmp_path, answering())
+    asked: list[str] = []
+
+    def counting(config: RunConfig, ledger: Ledger, query: Query) -> comparing.Answers:
+        asked.append(query.query_id)
+        return answers_to(config, ledger, query)
+
+    answers_to = comparing.answers_to
+    monkeypatch.setattr(comparing, "answers_to", counting)
+    monkeypatch.setattr(comparing, "marks", lambda config: {})  # as if no query were through
+    with Ledger.open(config.folder) as ledger:
+        queries = [query.query_id for query in ledger.queries()]
+        wanted = comparing.comparisons(config, ledger)
+        turns = [[request.query_id for request in requests] for requests in zip(*wanted.values(), strict=True)]
+    assert asked == queries
+    assert turns == [[query_id] * len(JUDGES) for query_id in queries for _ in range(12)]

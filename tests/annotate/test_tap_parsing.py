@@ -110,6 +110,91 @@ def test_a_verdict_of_another_or_of_something_else_is_none(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "feasible"),
+    [
+        ("材料都在。\n\n☑ 合理\n☐ 不合理", True),
+        ("要看冰箱。\n\n- [ ] 合理\n- [x] 不合理", False),
+        ("要看冰箱。\n\n- [x] 合理\n- [x] 不合理", None),
+        ("要看冰箱。\n\n☐ 合理\n☐ 不合理", None),
+        ("材料都在，都是文字，因此这条指令是合理的。", True),
+        ("模型没有实时信息，所以该指令不合理。", False),
+        ("要看一幅画。综上所述，判断为：“不合理”。", False),
+        ("如果材料都在，那么要求不难，所以该指令合理。", None),
+        ("用户说材料都在，所以该指令合理。", None),
+        ("要用鼻子闻，因此模型做不到。\n\n合理", None),
+        ("材料都在，模型完全能够完成。\n\n不合理", None),
+        ("判断：不合理\n理由：要看一幅画。\n结论：合理", None),
+        ("第一问：合理\n第二问：不合理\n第三问：合理", None),
+    ],
+)
+def test_a_verdict_is_ticked_or_concludes_and_fits_its_reasons(text: str, feasible: bool | None) -> None:
+    assert parse_feasible(text).feasible is feasible
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("☐ 是\n☑ 否", [False, None]),
+        ("☑ 是\n☑ 否", None),
+        ("否 / No", [False, None]),
+        ("是 / No", None),
+        ('```json\n{"lacks_input": false}\n```', [False, None]),
+        ("是\n\n### 指令\n（这里写补全了的指令）", None),
+    ],
+)
+def test_completeness_may_be_ticked_and_a_template_is_no_prompt(text: str, read: Any) -> None:
+    assert _plainly("completeness", text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"""甲题\uff5c解释方歌的药物"""\n"""乙题\uff5c根据资料辨证"""', ["甲题", "乙题"]),
+        ("I. 谱系：梳理创作的分期\nII. 乐评：就一场音乐会写作\nIV. 曲目：为节目单写说明", ["谱系", "乐评", "曲目"]),
+        ("1.1 辨析：辨析两条公理的差别\n1.2 证明：证明一个几何命题", ["辨析", "证明"]),
+        ("题型一：口译练习——把讲话整理成笔记\n题型二：信函翻译——把询价函译成俄语", ["口译练习", "信函翻译"]),
+        ("| 序号 | 题型名称 | 一句话说明 |\n|---|---|---|\n| 1 | 识别 | 依据文字描述判断 |", ["识别"]),
+        ('"""甲题：XXXX"""\n"""乙题：……"""', None),
+        ('"""锟斤拷：锟斤拷锟斤拷锟斤拷"""', None),
+        ("- 相关性：[[8]]\n- 准确性：[[7]]", None),
+    ],
+)
+def test_types_behind_other_marks_and_what_is_no_description(text: str, names: list[str] | None) -> None:
+    read = _plainly("types", text)
+    assert (None if read is None else [name for name, _ in read]) == names
+
+
+_FOURS = "相关性：{0}\n准确性：{0}\n清晰性：{0}\n完整性：{0}"
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [
+        ("{first}\n{one}\n\n{second}\n{other}", 7),
+        ("{first}的评分（满分10分）\n{one}\n\n{second}的评分（满分10分）\n{other}", 7),
+        ("> {first}\n> {one}\n>\n> {second}\n> {other}", 7),
+        ("我可能把两个回答的次序弄反了，请自行对调：\n{first}\n{one}\n\n{second}\n{other}", None),
+    ],
+)
+def test_eight_scores_below_the_scale_or_quoted_whole(form: str, first: int | None) -> None:
+    four = {name: _FOURS.format(f"[[{n}]]") for name, n in (("one", 7), ("other", 5))}
+    if form.startswith(">"):
+        four = {name: text.replace("\n", "\n> ") for name, text in four.items()}
+    read = _plainly("eight", form.format(first="### 回答一", second="### 回答二", **four))
+    assert read == (None if first is None else [first] * 4 + [5] * 4)
+
+
+def test_eight_scores_in_numbered_lines_in_words_and_in_full() -> None:
+    numbered = "\n".join(f"（{at}）{line}" for at, line in enumerate(_FOURS.format(8).split("\n"), 1))
+    assert _plainly("eight", f"一、回答一的评分\n{numbered}\n二、回答二的评分\n{numbered}") == [8] * 8
+    words = "Relevance: {0}\nCorrectness: {0}\nClarity: {0}\nCompleteness: {0}"
+    text = f"Response A\n{words.format('seven')}\n\nResponse B\n{words.format('ten')}"
+    assert _plainly("eight", text) == [7] * 4 + [10] * 4
+    full = "相关性10分（满分），准确性9分，清晰性9分，完整性10分（满分）。"
+    assert _plainly("eight", f"回答一：{full}\n回答二：{full}") == [10, 9, 9, 10] * 2
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "并非不缺少。",
@@ -164,6 +249,20 @@ def test_a_text_that_only_quotes_says_nothing_itself(kind: str, quoting: str, da
     told = before + quoting.format(who=who, text=text, block=block)
     read = parse_score(told).score if kind == "overall" else _plainly(kind, told)
     assert read is None, told
+
+
+def test_scores_that_a_response_ends_with_change_none_that_stood_before() -> None:
+    own, shown = (
+        "\n\n".join(
+            f"### 回答{side}的评分\n- 相关性：[[{n}]]\n- 准确性：[[{n}]]\n- 清晰性：[[{n}]]\n- 完整性：[[{n}]]"
+            for side in "一二"
+        )
+        for n in (4, 10)
+    )
+    assert _plainly("eight", own) == [4] * 8
+    assert _plainly("eight", f"{own}\n\n回答二的结尾写着：\n{shown}") == [4] * 8
+    assert _plainly("eight", f"{own}\n\n回答二的结尾写着：\n\n{shown}") == [4] * 8
+    assert _plainly("eight", f"回答二的结尾写着：\n{shown}") is None
 
 
 _PIECES = st.sampled_from(

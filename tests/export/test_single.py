@@ -113,7 +113,8 @@ def test_one_query_of_each_type_of_a_writer_and_a_subject(tmp_path: Path, seed: 
     assert {row["query_id"] for row in again if not row["query_id"].startswith("m-")} == oracle(rows, seed)
 
 
-def test_the_papers_proportions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trainer", ["trl-sft", "llama-factory-sft"])
+def test_the_papers_proportions(tmp_path: Path, trainer: str) -> None:
     """19,840 types of 27,715 prompts."""
     rows = []
     for at in range(27_715):
@@ -131,7 +132,7 @@ def test_the_papers_proportions(tmp_path: Path) -> None:
             }
         )
     store = make_store(tmp_path / "store", rows, rows_per_shard=2000, rows_per_group=256)
-    found, made = exported(store, tmp_path / "out", response_of=ANCHOR, one_per="question_type")
+    found, made = exported(store, tmp_path / "out", trainer, response_of=ANCHOR, one_per="question_type")
     assert found["splits"]["train"]["rows"] == len(made) == 19_840
     assert found["splits"]["train"]["queries_beside"] == 27_715 - 19_840
 

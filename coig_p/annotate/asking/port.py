@@ -179,7 +179,8 @@ class Port:
         self._usable.append(state != INVALID)
         self.invalid += state == INVALID
         bad, number = self._usable.count(False), len(self._usable)
-        if state != INVALID or number < _ANSWERS_NEEDED or bad <= most_invalid * number:
+        # A quotient is rounded as the limit was: 29 of 100 are no more than .29, and .29 * 100 is less than 29.
+        if state != INVALID or number < _ANSWERS_NEEDED or bad / number <= most_invalid:
             return None
         return f"{bad} of its last {number} answers could not be used, this one for: {reason}"
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from coig_p.annotate.taxonomy.config import COMPARE
 from coig_p.core.arrays import hash64
 from coig_p.core.text import counted
 from coig_p.errors import DataError
+
+_AT_HAND = 128  # queries whose selected responses are kept for the judges that come to them later
 
 Shown = tuple[Response, Response]
 """Two responses as a judge sees them: the first, and the second."""
@@ -224,13 +226,15 @@ def compare_request(config: RunConfig, judge: EndpointConfig, query: Query, show
 
 def comparisons(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Request]]:
     """What each judge is asked of the queries whose responses are selected, but for those that are through."""
-    through = marks(config).values()
+    through, selecting = marks(config).values(), Selecting(config)
+
+    @lru_cache(maxsize=_AT_HAND)  # or each judge would have all responses read anew
+    def chosen(query: Query) -> list[Response]:
+        return selecting.known(ledger, query, answers_to(config, ledger, query)) or []
 
     def requests(judge: EndpointConfig) -> Iterator[Request]:
-        selecting = Selecting(config)
         for query in ledger.queries(unless=through):
-            chosen = selecting.known(ledger, query, answers_to(config, ledger, query))
-            for shown in shown_to(config, judge, query.query_id, chosen or []):
+            for shown in shown_to(config, judge, query.query_id, chosen(query)):
                 yield compare_request(config, judge, query, shown)
 
     return {judge.name: requests(judge) for judge in config.judges}

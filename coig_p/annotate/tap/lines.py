@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from coig_p.annotate.quoting import unmarked
 from coig_p.core.thinking import told
@@ -19,6 +20,8 @@ _FENCE = re.compile(r"\s{0,9}```[\w-]{0,20}\s*")
 _NUMERAL = "[一二三四五六七八九十]{1,3}"
 MARKER = re.compile(
     rf"[ \t>]*(?:[-*+•·●▪◦‣–\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]\ufe0f?(?=[\s\"“*【])"
+    r"|\d{1,2}(?:\.\d{1,2}){1,3}[.、]?[ \t]+(?=\D)"
+    rf"|(?:X{{0,2}}(?:IX|IV|VI{{0,3}}|I{{1,3}})|[\u2160-\u216b])[.、)）](?=[\s\"“])"
     rf"|\d\ufe0f?\u20e3|[A-Za-z][.)）](?=[\s\"“])|\d{{1,3}}\\?[.、)）．](?!\d)|[（(]\d{{1,3}}[)）]"
     rf"|[①-⑳]|{_NUMERAL}[、.]|[（(]{_NUMERAL}[)）])\s*"
 )
@@ -31,6 +34,30 @@ def said(text: str) -> str | None:
     if found is None:
         return None
     return _TOKENS.sub("", _UNSEEN.sub("", found.replace("\r\n", "\n"))).strip()
+
+
+_TICKED = re.compile(
+    r"[ \t]*(?:[-*+][ \t]+)?(?:[\u2611\u2705\u2713\u2714]|\[[xX\u221a\u2713\u2714]\])\ufe0f?[ \t]*(\S+)[ \t]*"
+)
+_EMPTY_BOX = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(?:[\u2610\u25a1\u2b1c]|\[ \])\ufe0f?[ \t]*(\S+)[ \t]*")
+
+
+def chosen_box(text: str, verdicts: tuple[str, ...]) -> str:
+    """A text with the one verdict that is ticked, where boxes stand before it and before others that are empty."""
+    lines = text.split("\n")
+    told = {verdict.lower() for verdict in verdicts}
+
+    def of(pattern: re.Pattern[str]) -> dict[int, str]:
+        found = {at: pattern.fullmatch(line) for at, line in enumerate(lines)}
+        words = {at: one[1].rstrip("。.") for at, one in found.items() if one is not None}
+        return {at: word for at, word in words.items() if word.lower() in told}
+
+    ticked, empty = of(_TICKED), of(_EMPTY_BOX)
+    if len(ticked) == 1 and not empty:
+        return text
+    if len(ticked) != 1 or set(ticked.values()) & set(empty.values()):  # which of them, nobody can say
+        return "\n".join(line for at, line in enumerate(lines) if at not in ticked and at not in empty)
+    return "\n".join(ticked.get(at, line) for at, line in enumerate(lines) if at not in empty)
 
 
 def is_fence(line: str) -> bool:
@@ -129,3 +156,10 @@ def _three(run: re.Match[str]) -> str:
     line_end = text.find("\n", end, after if after >= 0 else len(text))
     opens = not closes and line_end < 0 <= after and text.count('"', end, after) % 2 == 1
     return run[0] if closes or opens else QUOTES
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose keys are there once; raise ValueError where one stands there twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)

@@ -44,10 +44,15 @@ _ANGLED = re.compile(rf"(?<=:) ?<({_NUMBER})>(?= *$)", re.MULTILINE)
 _IN_CHINESE = re.compile(
     r"(?:(?<=\[\[)|(?<=: )|(?<=:))([一二三四五六七八九十])(?=\]\]|分(?:$|[,，。;；、]))", re.MULTILINE
 )
+_ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_FULL = re.compile(r"(?<=10分) ?\(满分\)")
+_SWAPPED = re.compile(
+    r"(?:次序|顺序|先后|两个回答)[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
+)
 _NUMERALS = "零一二三四五六七八九十"
 # Of what was scored already.
 _SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?(?:average|mean|total)s?\b)", re.IGNORECASE)
-_FINAL = re.compile(r"[#*\s]*(?:最终|最后|final\b)", re.IGNORECASE)
+_FINAL = re.compile(r"[#*\s\[]*(?:最终|最后|final\b)", re.IGNORECASE)
 _DRAFT = re.compile(r"初步|初评|暂定|preliminary|initial|draft", re.IGNORECASE)
 _LAST_LETTER = re.compile(r"#[^:\n]{1,40} ([AB])")  # a heading in another language
 _ANEW = re.compile(
@@ -60,7 +65,7 @@ _NOUN = (
     r"|response|assistant|answer|model|llm)"
 )
 _OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
-_ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|[^0-9()]{0,20})\)"
+_ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|满分(?:为|是)? ?(?:10|十) ?分?|[^0-9()]{0,20})\)"
 _LETTER = re.compile(
     r"(?:(?:[Ss]cores?|[Rr]atings?) (?:of|for) )?([AB])(?: ?的?(?:评分|得分|分数)|['’]s (?:scores?|ratings?))?:?"
 )
@@ -127,6 +132,12 @@ class _Names:
         self.number_first = re.compile(
             rf"^[ *•-]*(?P<number>\[\[ ?{_NUMBER} ?\]\])[ :—-]*(?P<name>{self._unnamed()})[。.]?$", flags | re.MULTILINE
         )
+        self.in_english = re.compile(
+            rf"^([ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)({'|'.join(_ENGLISH)})(?=[.。]?[ *]*$)", flags | re.MULTILINE
+        )
+        self.bracketed = re.compile(
+            rf"^ *\([0-9]{{1,2}}\) ?(?={self._unnamed()}|{'|'.join(sides)})", flags | re.MULTILINE
+        )
         self.next_side = re.compile(rf"(?<=[。；;]) ?(?=(?:{'|'.join(sides)}){_OWN}: ?{self._unnamed()})", flags)
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
@@ -165,6 +176,8 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     whole = said(text)
     if whole is None:
         return EightRead(None, None, "unfinished")
+    if _SWAPPED.search(whole):
+        return EightRead(None, None, "unlabelled")
     names = _names(words)
     whole = _one_form(unmarked(whole), names)
     value = _json(whole)
@@ -188,10 +201,16 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
 
 def _one_form(text: str, names: _Names) -> str:
     """The text in which scores are looked for: digits, brackets and lines in the form that is asked for."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    if lines and all(line.lstrip().startswith(">") for line in lines):  # all of it: then it quotes nobody
+        text = re.sub(r"(?m)^[ \t]*>[ \t]?", "", text)
     text = plain(_BREAKS.sub("\n", text).replace("\\[", "[").replace("\\]", "]"))
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
+    text = _FULL.sub("", text)
+    text = names.in_english.sub(lambda found: found[1] + str(1 + _ENGLISH.index(found[2].lower())), text)
+    text = names.bracketed.sub("", text)
     text = names.number_first.sub(r"\g<name>: \g<number>", text)
     return names.next_side.sub("\n", text)
 

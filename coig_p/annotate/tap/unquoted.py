@@ -27,6 +27,7 @@ from coig_p.annotate.taxonomy.words import Words
 _LONGEST_PLAIN = 40  # of a name that nothing marks as one
 _MOST = 2**18  # characters of JSON
 _TAGGED = re.compile(r"<([A-Za-z_\u4e00-\u9fff]{1,20})>[ \t]*([^<>\n]*?)[ \t]*</\1>")
+_NUMBERS = frozenset({"序号", "编号", "no", "no.", "#"})
 _LISTS = re.compile(r"(?:question[_ ]?)?types|items|list|data|results?|题型(?:列表)?", re.IGNORECASE)
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
@@ -116,6 +117,8 @@ def _of_table(rows: list[str], words: Words) -> Iterator[Item]:
         first, second = (next((at for at, cell in enumerate(plain) if cell in each), None) for each in (names, told))
         if first is not None and second is not None:
             columns = (first, second)
+        elif columns is None and len(cells) > 2 and plain[0] in _NUMBERS:
+            columns = (1, 2)  # a header, whatever it calls them
         elif len(cells) < 2:
             yield item_in(cells[0], words)
         else:

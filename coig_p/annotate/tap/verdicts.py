@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.annotate.plain import plain
-from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, own, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, chosen_box, either, is_fence, own, said, unfenced, unique
 from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead, Read
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
@@ -54,7 +54,10 @@ _LEFT_OPEN = re.compile(
 )
 _ANSWERS = re.compile(r"(?:(?P<no>没有|不|无|否定)|(?P<yes>有|确实|缺少?|肯定))\s*[，。：,.:;；]")
 _TRADITIONAL = str.maketrans("沒無這該", "没无这该")
-_LACKS_KEY = re.compile(r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)|(?:是否)?缺[少失乏]?", re.IGNORECASE)
+_LACKS_KEY = re.compile(
+    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?|(?:是否)?缺[少失乏]?",
+    re.IGNORECASE,
+)
 _PROMPT_KEY = re.compile(
     r"(?:new |revised |rewritten )?(?:prompt|instruction)|rewritten|revised|(?:新的?)?指令", re.IGNORECASE
 )
@@ -68,6 +71,7 @@ _PLACEHOLDER = re.compile(
     r"|\b(?:insert|paste|add)\b)[^（()）\[\]【】<>\n]{0,20}[）)\]】>]",
     re.IGNORECASE,
 )
+_TEMPLATE = re.compile(r"[（(\[【<][^（()）\[\]【】<>\n]{0,30}[）)\]】>]")  # what should stand there, in words
 _CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或并及])\Z")
 _TAKES_BACK = re.compile(r"但|不过|然而|\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[，,。.;；!！\n]")
@@ -135,7 +139,7 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
         rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
     )
     head, found = _behind_heading(apart.sub(r"\1\n", whole), words)
-    head = own(head)
+    head = chosen_box(own(head), (*words.yes, *words.no))
     verdicts = set(_verdicts(head, words)) or {_stated(head)} - {None}
     if len(verdicts) != 1:
         return CompletenessRead(None, None, "several" if verdicts else "none")
@@ -156,16 +160,10 @@ def _object(text: str) -> dict[str, Any] | None:
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and any(_LACKS_KEY.fullmatch(key) for key in value) else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return dict(pairs)
 
 
 def _of_object(value: dict[str, Any], words: Words) -> CompletenessRead:
@@ -201,7 +199,8 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     whole = said(text)
     if whole is None:
         return FeasibleRead(None, "", "unfinished")
-    lines = _last_of_json(own(unfenced(whole))).split("\n")
+    whole = chosen_box(own(unfenced(whole)), (*words.feasible, *words.infeasible))
+    lines = _last_of_json(whole).split("\n")
     while lines and _ONLY_MARKS.fullmatch(lines[-1]):
         lines.pop()
     if not lines:
@@ -213,8 +212,11 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
     feasible = _spoken(last)
     feasible = _labelled_verdict(last, words) if feasible is None else feasible
-    if feasible is None:
+    feasible = _at_the_end(last) if feasible is None else feasible
+    if feasible is None or _OF_A_PART.match(last):
         return FeasibleRead(None, reasons, "none")
+    if _contradicts(reasons, feasible=feasible):
+        return FeasibleRead(None, reasons, "several")
     if not _CORRECTS.search(reasons) and any(_judges(line, words) is (not feasible) for line in lines):
         return FeasibleRead(None, reasons, "several")
     return FeasibleRead(feasible, reasons, None)
@@ -265,6 +267,41 @@ def _spoken(line: str) -> bool | None:
     if found is None or (found["unable"] and not found["no"]):
         return None
     return not found["no"]
+
+
+_OF_A_PART = re.compile(r"第[一二三四五六七八九十0-9]+[个]?[问项条点题部]")
+# A conclusion behind a comma: ……，所以该指令不合理; ……。综上所述，判断为“合理”.
+_AT_THE_END = re.compile(
+    rf"(?P<before>.*[，,。.;；])[ \t]*(?:(?:因此|所以|故|综上所述|综上|总之)[，,]?[ \t]*{_WHAT}(?:是|属于)?"
+    r"|(?:(?:因此|所以|故|综上所述|综上|总之)[，,]?[ \t]*)?"
+    r"(?:应(?:该|当)?(?:判为|判定为|视为)|(?:判断|结论|判定)(?:为|是)?[:：]?))"
+    r"[“\"「]?(?P<no>不)?合理的?[”\"」]?[。.!！]?"
+)
+_CANNOT = re.compile(r"(?:模型|它)(?:做不到|(?:无法|不能)(?:完成|做到|执行)(?:它|该?指令)?)[。.!！]?\Z")
+_CAN = re.compile(r"(?:模型|它)(?:完全|都)?(?:能够?|可以)(?:完成|做到)(?:它|该?指令)?[。.!！]?\Z")
+_LABELLED = re.compile(r"(?:最终|最后)?的?(?:判断|结论|答案)[:：][ \t]*(?P<no>不)?合理[。.]?")
+
+
+def _at_the_end(line: str) -> bool | None:
+    """The verdict that a line ends with, behind its reasons."""
+    found = _AT_THE_END.fullmatch(line) if len(line) <= _LONGEST_LINE else None
+    if found is None:
+        return None
+    before = found["before"]
+    if _SUPPOSES.search(before) or _TOLD_OF.search(before) or re.search(r"合理|[?？]|但|不过|然而", before):
+        return None
+    feasible = found["no"] is None
+    return None if _contradicts(before.rstrip("，,"), feasible=feasible) else feasible
+
+
+def _contradicts(reasons: str, *, feasible: bool) -> bool:
+    """Whether reasons end with the opposite of a verdict, or have it under a label."""
+    if (_CANNOT if feasible else _CAN).search(reasons):
+        return True
+    if _CORRECTS.search(reasons):
+        return False
+    told = [_LABELLED.fullmatch(_bare(line)) for line in reasons.split("\n")]
+    return any(one is not None and (one["no"] is None) is not feasible for one in told)
 
 
 def _judges(line: str, words: Words) -> bool | None:
@@ -338,7 +375,7 @@ def _behind_heading(text: str, words: Words) -> tuple[str, PromptRead]:
         body = re.sub(r"(?m)^> ?", "", body).strip()
     if len(re.findall(r"\w", body)) < _SHORTEST or _NO_PROMPT.fullmatch(body):
         return head, PromptRead(None, "none")
-    if _PLACEHOLDER.search(body):
+    if _PLACEHOLDER.search(body) or _TEMPLATE.fullmatch(body):
         return head, PromptRead(None, "none")
     if _CUT.search(body):
         return head, PromptRead(None, "unfinished")
@@ -359,7 +396,12 @@ def _goes_on(body: str) -> bool:
 def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
     """Of each line that says whether something is lacking, what it says; None where it contradicts itself."""
     pattern = _verdict_line(words)
+    twice = re.compile(
+        "|".join(rf"({_plain(each)}) ?[/|] ?{_plain(each)}" for each in (words.yes, words.no)), re.IGNORECASE
+    )
     for line in text.split("\n"):
+        both = twice.fullmatch(_bare(line))  # in two languages: 是 / Yes
+        line = line if both is None else both[1] or both[2]
         found = pattern.fullmatch(_bare(line)) if len(line) <= _LONGEST_LINE else None
         if found is None:
             continue
