@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -353,11 +352,9 @@ def test_runs_of_many_spilled_files_are_one_sorted_whole(tmp_path: Path, parts: 
 
 @pytest.mark.parametrize(("true", "false"), [(5, 5), (1, 9), (0, 4), (9000, 100)])
 def test_interleaving_is_as_even_as_can_be(true: int, false: int) -> None:
-    def sides() -> Iterator[Iterator[pa.RecordBatch]]:
-        for name, number in (("true", true), ("false", false)):
-            yield iter(pa.table({"label": [name] * number}).to_batches())
-
-    mixed = interleaved(*sides(), (true, false), 0, true + false)
+    sides = {"true": true, "false": false}
+    ones, others = (iter(pa.table({"label": [name] * number}).to_batches()) for name, number in sides.items())
+    mixed = interleaved(ones, others, (true, false), 0, true + false)
     labels = [one for batch in mixed for one in batch.column("label").to_pylist()]
     seen = 0
     for at, label in enumerate(labels, 1):
