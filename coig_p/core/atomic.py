@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -183,6 +184,22 @@ def passing_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _unfinished.pop(folder, None)
+
+
+@contextlib.contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """Yield another name for a file of an unfinished directory, which has its own when the block ends without error.
+
+    Whoever sees a file of that name sees all of it, also where two write the same at a time, as where a worker that
+    was taken for dead is not. Directories are there already: to make one here would hide that this machine does not
+    see the one that is meant.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished() -> None:

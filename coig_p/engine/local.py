@@ -13,7 +13,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,11 +163,45 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
 
             yield submit, workers.number
     else:
-        yield lambda item: workers.submit(function, item), getattr(workers, "window", 4 * cores())
+        sent: list[Future[Any]] = []
+
+        def send(item: Any) -> Future[Any]:
+            sent[:] = [one for one in sent if not one.done()]
+            sent.append(workers.submit(function, item))
+            return sent[-1]
+
+        try:
+            yield send, getattr(workers, "window", 4 * cores())
+        except KeyboardInterrupt:
+            raise  # nobody waits for what they are at
+        except BaseException:  # what they write goes: nobody may write there any more
+            wait([one for one in sent if not one.cancel()])
+            raise
 
 
 @contextmanager
-def _pool(number: int, function: Callable[[Any], Any]) -> Iterator[Executor]:
+def held(workers: Workers) -> Iterator[Workers]:
+    """The same workers for several calls of `in_order`: processes are started once, and end with the block."""
+    if not isinstance(workers, Processes) or workers.number == 1:
+        yield workers
+        return
+    with _pool(workers.number, None) as pool:
+        yield _Held(pool, workers.number)
+
+
+class _Held(Executor):
+    """A pool of processes that outlives a call."""
+
+    def __init__(self, pool: Executor, window: int) -> None:
+        self.pool, self.window = pool, window
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        with _interrupts_wait():  # a process may be started for it
+            return self.pool.submit(function, *args, **kwargs)
+
+
+@contextmanager
+def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Executor]:
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
     context = multiprocessing.get_context("spawn")
     line, held = context.Pipe(duplex=False)
@@ -193,13 +227,13 @@ def _interrupts_wait() -> Iterator[None]:
     """
     handler, came = signal.getsignal(signal.SIGINT), False
 
-    def wait(*_: object) -> None:
+    def remember(*_: object) -> None:
         nonlocal came
         came = True
 
     ours = callable(handler) and threading.current_thread() is threading.main_thread()
     if ours:  # a mask is a thread's own: another one may take the signal, and this one would answer it
-        signal.signal(signal.SIGINT, wait)
+        signal.signal(signal.SIGINT, remember)
     masks = hasattr(signal, "pthread_sigmask")  # not on Windows
     if masks:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -214,10 +248,10 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-_function: Callable[[Any], Any]  # of a process that shares the work
+_function: Callable[[Any], Any] | None  # of a process that shares the work
 
 
-def _begin(line: Connection, function: Callable[[Any], Any]) -> None:
+def _begin(line: Connection, function: Callable[[Any], Any] | None) -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it lets go of the line, or ends.
 
     Args:
@@ -230,6 +264,7 @@ def _begin(line: Connection, function: Callable[[Any], Any]) -> None:
 
 
 def _work(item: Any) -> Any:
+    assert _function is not None
     return _function(item)
 
 

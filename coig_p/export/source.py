@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Index, Mask
 from coig_p.core.lengths import Lengths
-from coig_p.engine.local import Processes, Workers, in_order
+from coig_p.engine.local import Workers, in_order
 from coig_p.errors import DataError, UsageError
 from coig_p.export.balance import Balance
-from coig_p.export.shuffle import Spill, parts_for
+from coig_p.export.shuffle import Held, Parts, Shuffled, Spill, spill_to, spilled
 from coig_p.export.single import OnePer, responses_of
 from coig_p.export.trainers.forms import Form
 from coig_p.pairs.plan import shuffle_keys
@@ -32,7 +31,6 @@ from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA, without
 from coig_p.store.conversations import has_system
 from coig_p.store.manifest import StoreFile
 from coig_p.store.rewards import reward_files
-from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -42,34 +40,20 @@ _WITH_META = without(RAW_SCHEMA, {"source", "dimension", "rationale"})
 
 @dataclass
 class _Dealt:
-    """What one shard gives, as another process made it.
+    """What one shard gives.
 
     Attributes:
-        added: split, place of the label, rows and their keys, in the order in which they are to be spilled.
+        held: where its rows lie.
         rows, without_pairs, without_response, left_out, excluded: as a Source counts them, `rows` by split and domain.
     """
 
     queries: int
-    added: list[tuple[str, int, pa.Table, Any]]
+    held: list[Held]
     rows: dict[str, Counter[str]]
     without_pairs: Counter[str]
     without_response: Counter[str]
     left_out: Counter[str]
     excluded: Counter[str]
-
-
-@dataclass
-class _Kept:
-    """Stands for a Spill where rows are made for another process."""
-
-    name: str
-    label: int
-    added: list[tuple[str, int, pa.Table, Any]] = field(default_factory=list)
-
-    def add(self, rows: pa.Table, keys: Any, marks: Any = None) -> None:
-        """Keep them."""
-        assert marks is None, "rows that are marked are made where they are spilled"
-        self.added.append((self.name, self.label, rows, keys))
 
 
 class Source:
@@ -102,6 +86,7 @@ class Source:
         self.balances = {part.name: Balance(seed) for part in self.parts if balance_length}
         self.response_of = response_of
         self.singles = {part.name: OnePer(one_per, seed) for part in self.parts if one_per is not None}
+        self._met = False  # a query of a known cluster
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _clusters(self) -> dict[str, str]:
@@ -113,41 +98,34 @@ class Source:
         path = cut.clusters or (self.store.path / own.path if own else None)
         return read_clusters(path) if path else {}
 
-    def spill(
-        self, folder: Path, advance: Callable[[int], None], num_proc: int | None = 1, engine: Executor | None = None
-    ) -> dict[str, list[Spill]]:
-        """Read the store once and deal its rows; for each split one Spill, or one for each label.
+    def spill(self, folder: Path, advance: Callable[[int], None], workers: Workers) -> Shuffled:
+        """Read the store once and deal its rows to files of `folder`, one for each shard.
+
+        Args:
+            workers: who does it, where rows do not depend on those before them.
 
         Raises:
             DataError: a row that the trainer could not learn from, or a split without any.
             UsageError: the clusters are of another store.
         """
         clusters = self._clusters_to_find()
-        (split,) = self.selection.splits
-        pieces = parts_for(sum(file.bytes for file in self.selection.files(self.store.manifest, split)))
-        labels = 1 if self.form.label is None else 2
-        spilled = {
-            part.name: [Spill(folder / f"{part.name}-{label}", pieces) for label in range(labels)]
-            for part in self.parts
-        }
-        files = self.selection.files(self.store.manifest, split)
-        workers = Processes(1) if self._in_turn() else workers_for(files, num_proc, engine)
-        try:
-            if workers != Processes(1):
-                self._share(files, workers, spilled, advance)
-            else:
-                schema = _WITH_META if self.singles else PAIRING_SCHEMA
-                for domain in self.selection.domains:
-                    rewards = self.selection.rewards
-                    for batch in self.store.batches(domain, split, schema=schema, rewards=rewards):
-                        for part in self.parts:
-                            self._deal(batch, part, domain, spilled[part.name])
-                        if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
-                            clusters = {}
-                        advance(batch.num_rows)
-        finally:
-            for side in (side for sides in spilled.values() for side in sides):
-                side.close()
+        files = self.files()
+        for name in self.selection.rewards:
+            reward_files(self.store.manifest, name, files, self.store.path)
+        parts = Parts.of(sum(file.bytes for file in files))
+        folder.mkdir()
+        held: list[Held] = []
+        if self._in_turn():
+            for number, file in enumerate(files):
+                held += self._deal_file(file, number, folder, parts, clusters, advance)
+                if clusters and self._met:
+                    clusters = {}
+        else:
+            work = partial(_deal_shard, self._empty(), folder, parts)
+            for _, dealt in in_order(work, enumerate(files), workers):
+                held += dealt.held
+                self._take(dealt)
+                advance(dealt.queries)
         if clusters:
             raise UsageError(
                 f"clusters={str(self.selection.cut.clusters)!r}: none of its queries is in {self.store.path}. "
@@ -155,26 +133,43 @@ class Source:
             )
         drawn: dict[str, Balance | OnePer] = {**self.balances, **self.singles}
         for name, some in drawn.items():
-            (side,) = spilled[name]
             left = some.rows()
-            side.only, side.rows = some.kept, sum(left.values())
             self.counts[name] = Counter({domain: left.get(domain, 0) for domain in self.counts[name]})
-        for name, sides in spilled.items():
-            if not sum(side.rows for side in sides):
-                too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
-                why = f"; {too_long:,} rows were too long" if too_long else ""
-                if self.left_out[name]:
-                    why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
-                if name in self.balances and self.balances[name].result().left_out:
-                    why += f"; {self.balances[name].result().left_out:,} were left out to balance lengths"
-                way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
-                if self.left_out[name]:
-                    way += f", or export --for {self.form.whole} --conversational, which shows every turn"
-                at = f" at threshold {self.selection.pairs.margin}"
-                if self.response_of is not None:
-                    at, way = f": {self.response_of} has no response there", "Name another model, or a larger share"
-                raise DataError(f"no rows for the split {name}{at}{why}. {way}")
-        return spilled
+        found = Shuffled(folder, held, parts, self.only())
+        for name in (part.name for part in self.parts):
+            if not sum(found.rows[name, label] for label in range(self.labels)):
+                raise self._no_rows(name)
+        return found
+
+    @property
+    def labels(self) -> int:
+        """How many kinds of rows there are, which are mixed evenly."""
+        return 1 if self.form.label is None else 2
+
+    def files(self) -> list[StoreFile]:
+        """The shards that are read."""
+        (split,) = self.selection.splits
+        return self.selection.files(self.store.manifest, split)
+
+    def only(self) -> dict[str, Callable[[Any], Any]]:
+        """By split, which of its rows stay, by their marks, where not all of them do."""
+        drawn: dict[str, Balance | OnePer] = {**self.balances, **self.singles}
+        return {name: some.kept for name, some in drawn.items()}
+
+    def _no_rows(self, name: str) -> DataError:
+        too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
+        why = f"; {too_long:,} rows were too long" if too_long else ""
+        if self.left_out[name]:
+            why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
+        if name in self.balances and self.balances[name].result().left_out:
+            why += f"; {self.balances[name].result().left_out:,} were left out to balance lengths"
+        way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
+        if self.left_out[name]:
+            way += f", or export --for {self.form.whole} --conversational, which shows every turn"
+        at = f" at threshold {self.selection.pairs.margin}"
+        if self.response_of is not None:
+            at, way = f": {self.response_of} has no response there", "Name another model, or a larger share"
+        return DataError(f"no rows for the split {name}{at}{why}. {way}")
 
     def _in_turn(self) -> bool:
         """Whether what becomes of a row depends on those before it, or on more than a process should be sent."""
@@ -187,26 +182,14 @@ class Source:
         clusters = any(part.only is not None and bool(part.only.splits.cluster) for part in self.parts)
         return bool(self.balances or self.singles or self.lengths is not None or partial_ or clusters)
 
-    def _share(
-        self,
-        files: list[StoreFile],
-        workers: Workers,
-        spilled: Mapping[str, list[Spill]],
-        advance: Callable[[int], None],
-    ) -> None:
-        """Deal the rows of shards that others make."""
-        for name in self.selection.rewards:
-            reward_files(self.store.manifest, name, files, self.store.path)
-        for _, dealt in in_order(partial(_deal_shard, self._empty()), files, workers):
-            for name, label, rows, keys in dealt.added:
-                spilled[name][label].add(rows, keys)
-            for name, counted in dealt.rows.items():
-                self.counts[name].update(counted)  # += would forget a domain without rows
-            self.without_pairs.update(dealt.without_pairs)
-            self.without_response.update(dealt.without_response)
-            self.left_out.update(dealt.left_out)
-            self.excluded.update(dealt.excluded)
-            advance(dealt.queries)
+    def _take(self, dealt: _Dealt) -> None:
+        """Count what a shard gave."""
+        for name, counted in dealt.rows.items():
+            self.counts[name].update(counted)  # += would forget a domain without rows
+        self.without_pairs.update(dealt.without_pairs)
+        self.without_response.update(dealt.without_response)
+        self.left_out.update(dealt.left_out)
+        self.excluded.update(dealt.excluded)
 
     def _empty(self) -> Source:
         """The same, of no row yet, and without the names of all files, which no shard needs."""
@@ -216,21 +199,38 @@ class Source:
         other.without_pairs, other.without_response, other.left_out, other.excluded = (Counter() for _ in range(4))
         return other
 
-    def deal_shard(self, file: StoreFile) -> _Dealt:
-        """What a shard gives."""
-        own = self._empty()
-        labels = 1 if self.form.label is None else 2
-        kept = {part.name: [_Kept(part.name, label) for label in range(labels)] for part in self.parts}
-        sides: Mapping[str, list[Spill]] = kept  # type: ignore[assignment]
-        queries = 0
-        for batch in shard_batches(
-            self.store.path, file, ROWS_PER_GROUP, PAIRING_SCHEMA, rewards=self.selection.rewards
-        ):
-            for part in self.parts:
-                own._deal(batch, part, str(file.domain), sides[part.name])
-            queries += batch.num_rows
-        added = [one for some in kept.values() for side in some for one in side.added]
-        return _Dealt(queries, added, own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded)
+    def deal_shard(self, folder: Path, parts: Parts, number: int, file: StoreFile) -> _Dealt:
+        """Write the rows of the shard of that number to a file; what else it gives."""
+        own, queries = self._empty(), 0
+
+        def advance(more: int) -> None:
+            nonlocal queries
+            queries += more
+
+        held = own._deal_file(file, number, folder, parts, {}, advance)
+        return _Dealt(queries, held, own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded)
+
+    def _deal_file(
+        self,
+        file: StoreFile,
+        number: int,
+        folder: Path,
+        parts: Parts,
+        clusters: Mapping[str, str],
+        advance: Callable[[int], None],
+    ) -> list[Held]:
+        """Write the rows of a shard; where they lie. Notes whether a query of `clusters` was met."""
+        schema = _WITH_META if self.singles else PAIRING_SCHEMA
+
+        def make(spill: Spill) -> None:
+            for batch in shard_batches(self.store.path, file, ROWS_PER_GROUP, schema, rewards=self.selection.rewards):
+                for part in self.parts:
+                    self._deal(batch, part, str(file.domain), spill)
+                if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
+                    self._met = True
+                advance(batch.num_rows)
+
+        return spill_to(spilled(folder, number), number, parts, make)[1]
 
     def _clusters_to_find(self) -> Mapping[str, str]:
         """Clusters of which some must be met when the whole store is read: a file of another store would
@@ -241,7 +241,7 @@ class Source:
         only = self.parts[0].only
         return only.splits.cluster if whole and only is not None and self.selection.cut.clusters is not None else {}
 
-    def _deal(self, batch: pa.RecordBatch, part: SplitPart, domain: str, sides: list[Spill]) -> None:
+    def _deal(self, batch: pa.RecordBatch, part: SplitPart, domain: str, spill: Spill) -> None:
         if part.only is not None:
             batch = part.only.keep(batch)
         shape, name = self.selection.shape, part.name
@@ -273,7 +273,7 @@ class Source:
             if is_partial(one):
                 shown = rows.take(share_of(rows, self._before[name, domain, one.copy], one.fraction))
                 self._before[name, domain, one.copy] += len(rows)
-            self._add(shown, name, domain, one.copy, sides)
+            self._add(shown, name, domain, one.copy, spill)
 
     def _short(self, rows: Rows, lengths: Lengths) -> Mask:
         prompts, answers = rows.measured()
@@ -282,7 +282,7 @@ class Source:
             given = ~has_system(rows.batch) if self.form.messages else np.ones(rows.batch.num_rows, dtype=bool)
         return lengths.keep(prompts, domains, rows.found.query, answers, rows.sides, self.system, given)
 
-    def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
+    def _add(self, rows: Rows, name: str, domain: str, copy: int, spill: Spill) -> None:
         done = 0
         seed = self.selection.order.shuffle_seed or 0
         keys = shuffle_keys(rows, seed, copy)
@@ -294,18 +294,18 @@ class Source:
             own = keys[done : done + made.num_rows]
             marked = None if marks is None else marks[done : done + made.num_rows]
             done += made.num_rows
-            if len(sides) == 1:
-                sides[0].add(made, own, marked)
+            if self.form.label is None:
+                spill.add((name, 0), made, own, marked)
             else:
                 label = made.column(self.form.label).to_numpy()
-                for side, mask in zip(sides, (label, ~label), strict=True):
+                for side, mask in enumerate((label, ~label)):
                     if mask.any():
-                        side.add(made.filter(pa.array(mask)), own[mask])
+                        spill.add((name, side), made.filter(pa.array(mask)), own[mask])
         self.counts[name][domain] += done
 
 
-def _deal_shard(source: Source, file: StoreFile) -> _Dealt:
-    return source.deal_shard(file)
+def _deal_shard(source: Source, folder: Path, parts: Parts, numbered: tuple[int, StoreFile]) -> _Dealt:
+    return source.deal_shard(folder, parts, *numbered)
 
 
 def _best(rows: Rows) -> Index:

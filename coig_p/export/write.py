@@ -7,55 +7,50 @@
       README.md                      how to run the trainer; lets load_dataset(DIR) find the splits
       dataset_info.json, ...         the small file that the trainer wants, where it wants one
 
-Memory holds one part of the rows at a time (see `coig_p.export.shuffle`), whatever their number. The same
-store, options and versions give the same bytes.
+Memory holds one part of the rows at a time for each process (see `coig_p.export.shuffle`), whatever their number. The
+same store, options and versions give the same bytes, however many processes there are.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
-from coig_p.engine.local import check_num_proc
+from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.errors import UsageError
 from coig_p.export.balance import check_balanced
 from coig_p.export.readme import readme
-from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
+from coig_p.export.results import Written
 from coig_p.export.settings import preset_of
-from coig_p.export.shuffle import Spill, interleaved
+from coig_p.export.shards import write_splits
 from coig_p.export.single import check_single
 from coig_p.export.source import Source
 from coig_p.export.trainers import TRAINERS, find_form, row_form
-from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import check_exclusion
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.selection import one_split, select
-from coig_p.pairs.shapes import held
+from coig_p.pairs.shapes import held as held_rows
 from coig_p.pairs.splits import TRAIN, SplitConfig
 from coig_p.pairs.turns import SKIP
-from coig_p.pairs.weights import UNWEIGHTED
 from coig_p.store.places import Marker, check_directory, check_outside
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store
-from coig_p.store.writing import cut, even_sizes, sha256_of, told_of_rows
+from coig_p.store.writing import sha256_of, told_of_rows
 
 SHARDS = "shards.json"
 EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
-# Inside what is being written, so that a killed export leaves nothing that the next does not remove.
+# Inside what is being written, so that a killed export leaves nothing that the next does not remove, and every machine
+# that writes sees it.
 _SPILLED = ".spilled"
-ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ def export_store(
     check_export(out, opened.path, overwrite)
     manifest = opened.manifest
     splits = (one_split(manifest, config.split, config.splits),)
-    holds = held(manifest, config.domains or manifest.domains, splits, config.pairs.exclude, opened.rows_of)
+    holds = held_rows(manifest, config.domains or manifest.domains, splits, config.pairs.exclude, opened.rows_of)
     form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
     if config.balance_length:
         check_balanced(form)
@@ -161,11 +156,9 @@ def export_store(
         response_of=config.response_of,
         one_per=config.one_per,
     )
-    with atomic_directory(out, SHARDS) as root:
-        written_splits = {
-            name: _write_split(root, name, form, sides, source)
-            for name, sides in source.spill(root / _SPILLED, advance, num_proc, engine).items()
-        }
+    with atomic_directory(out, SHARDS) as root, held(workers_for(source.files(), num_proc, engine)) as workers:
+        shuffled = source.spill(root / _SPILLED, advance, workers)
+        written_splits = write_splits(root, shuffled, source, Processes(1) if source.only() else workers)
         shutil.rmtree(root / _SPILLED)
         written = Written(
             tool=f"coig-p {__version__}",
@@ -201,70 +194,3 @@ def check_export(out: Path, store: Path, overwrite: bool) -> None:
         raise UsageError(f"{out} is the store itself: choose another place")
     check_outside(out, "an export")
     check_directory(out, EXPORT, "an export", overwrite)
-
-
-def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: Source) -> WrittenSplit:
-    """Write the shards of one split."""
-    rows, order = sum(side.rows for side in sides), source.selection.order
-    number = order.number(1)
-    if form.one_file and number > 1:
-        raise UsageError(f"{form.trainer} reads one file: leave out shards, world size and workers")
-    if rows < number:
-        if name not in UNWEIGHTED:
-            raise UsageError(
-                f"{rows} rows of {name} cannot fill {number} shards: ask for fewer ranks, workers or shards"
-            )
-        number = 1  # a small evaluation set is read by every rank
-    sizes = even_sizes(rows, number)
-    groups = [even_sizes(size, -(-size // ROWS_PER_GROUP)) for size in sizes]
-    batches = sides[0].batches() if len(sides) == 1 else interleaved(*sides)
-    pieces = cut(batches, (size for shard in groups for size in shard))
-    (root / name).mkdir()
-    shards = []
-    for at, size in enumerate(sizes):
-        path = f"{name}/{at:05d}-of-{number:05d}.{form.file_type}"
-        _write_shard(root / path, form, (next(pieces) for _ in groups[at]))
-        shards.append(WrittenShard(path, size))
-    return WrittenSplit(
-        rows=rows,
-        shards=tuple(shards),
-        rows_by_domain=dict(source.counts[name]),
-        epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
-        queries_without_pairs=source.without_pairs[name] if form.rows == "sft" and not source.response_of else None,
-        queries_without_response=source.without_response[name] if source.response_of is not None else None,
-        queries_beside=source.singles[name].left_out if name in source.singles else None,
-        queries_left_out=source.left_out[name] if source.skips else None,
-        queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
-        balanced=source.balances[name].result() if name in source.balances else None,
-    )
-
-
-def one_epoch(sizes: Sequence[int], world_size: int, workers: int) -> Epoch:
-    """How many rows a rank reads at least and at most, and max_steps of one epoch for a batch size on each rank.
-
-    datasets' split_dataset_by_node gives rank r the shards r, r + world_size, ..., accelerate a run of
-    neighbours, and both deal them to a rank's workers in turn. Each worker makes batches of its own
-    rows, and ranks must take as many steps as each other: max_steps is what the rank with the
-    fewest full batches has, in either way.
-    """
-    own = len(sizes) // world_size
-    ranks = [sizes[rank::world_size] for rank in range(world_size)]
-    ranks += [sizes[rank * own : (rank + 1) * own] for rank in range(world_size)]
-    readers = [[sum(rank[at :: max(1, workers)]) for at in range(max(1, workers))] for rank in ranks]
-    rows = [sum(rank) for rank in ranks]
-    steps = {batch: min(sum(rows // batch for rows in reader) for reader in readers) for batch in BATCH_SIZES}
-    return Epoch(least=min(rows), most=max(rows), max_steps=steps)
-
-
-def _write_shard(path: Path, form: Form, groups: Iterator[list[pa.RecordBatch]]) -> None:
-    if form.file_type == "jsonl":
-        with path.open("wb") as stream:
-            for group in groups:
-                for row in pa.Table.from_batches(group).to_pylist():
-                    stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-        return
-    options = {"compression": "zstd", "compression_level": 3, "write_page_index": True}
-    with pq.ParquetWriter(path, form.schema, use_dictionary=["domain"], **options) as writer:
-        for group in groups:
-            table = pa.Table.from_batches(group, form.schema)
-            writer.write_table(table, row_group_size=max(1, table.num_rows))

@@ -16,7 +16,7 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 
 from coig_p.errors import DataError, UsageError
-from coig_p.export.shuffle import Spill
+from coig_p.export.shuffle import Parts, Shuffled, read_run, spill_to, spilled
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
@@ -204,10 +204,13 @@ def test_what_is_balanced_is_printed(tilted_store: tuple[Path, list[Row]], tmp_p
 
 
 def test_rows_come_back_by_their_marks(tmp_path: Path) -> None:
-    spill = Spill(tmp_path / "spill", 3)
     keys_of_rows = np.random.default_rng(0).integers(0, 2**63, 50).astype(np.uint64) * np.uint64(2)
-    spill.add(pa.table({"x": list(range(50))}), keys_of_rows, np.arange(50, dtype=np.uint64))
-    spill.close()
-    spill.only = lambda marks: marks % 7 == 0
-    found = [row for batch in spill.batches() for row in batch.column("x").to_pylist()]
+    rows, side = pa.table({"x": list(range(50))}), ("train", 0)
+    parts, marks = Parts(3, 2), np.arange(50, dtype=np.uint64)
+    _, held = spill_to(spilled(tmp_path, 0), 0, parts, lambda spill: spill.add(side, rows, keys_of_rows, marks))
+    shuffled = Shuffled(tmp_path, held, parts, {"train": lambda marks: marks % 7 == 0})
+    assert shuffled.rows[side] == 8
+    run_of_all = shuffled.run(side, 0, 8)
+    batches = read_run(tmp_path, run_of_all, lambda marks: marks % 7 == 0)
+    found = [row for batch in batches for row in batch.column("x").to_pylist()]
     assert found == sorted(range(0, 50, 7), key=lambda at: keys_of_rows[at])

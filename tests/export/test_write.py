@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import random
@@ -27,9 +28,10 @@ from oracle import oracle_pairs
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.export import trainers
-from coig_p.export.shuffle import Spill, interleaved
+from coig_p.export.shards import one_epoch
+from coig_p.export.shuffle import Held, Parts, Shuffled, Spill, interleaved, read_run, spill_to, spilled
 from coig_p.export.trainers import TRAINERS, find_form
-from coig_p.export.write import ExportConfig, export_store, one_epoch
+from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
@@ -317,33 +319,43 @@ def test_the_shuffle_is_global_drawn_by_the_seed_and_blind_to_the_stores_shards(
     assert all(abs(half[domain] - whole[domain] / 2) < 0.1 * whole[domain] for domain in whole)
 
 
-def test_a_spill_of_many_files_sorts_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [Parts(7), Parts(3, 5)])
+def test_runs_of_many_spilled_files_are_one_sorted_whole(tmp_path: Path, parts: Parts) -> None:
     import numpy as np
 
-    keys = np.random.default_rng(0).integers(0, 2**64, 5000, dtype=np.uint64)
+    keys = np.random.default_rng(0).integers(0, 2**64, 20_000, dtype=np.uint64)
     keys[:4] = [0, 2**64 - 1, 2**63, 2**64 - 1]
-    table = pa.table({"at": np.arange(5000)})
-    spill = Spill(tmp_path / "spill", 7)
-    for begin in range(0, 5000, 600):
-        spill.add(table.slice(begin, 600), keys[begin : begin + 600])
-    spill.close()
-    found = [at for batch in spill.batches() for at in batch.column("at").to_pylist()]
-    assert found == np.argsort(keys, kind="stable").tolist()
-    assert list((tmp_path / "spill").iterdir()) == []
+    keys[9000:9100] = keys[100:200]  # equal ones stay in the order of their files
+    table = pa.table({"at": np.arange(20_000)})
+    held: list[Held] = []
+    for number, begin in enumerate(range(0, 20_000, 6000)):
+
+        def make(spill: Spill, begin: int = begin) -> None:
+            for at in range(begin, min(begin + 6000, 20_000), 600):
+                spill.add(("train", 0), table.slice(at, 600), keys[at : at + 600])
+
+        held += spill_to(spilled(tmp_path, number), number, parts, make)[1]
+    found = Shuffled(tmp_path, held, parts)
+    assert found.rows["train", 0] == 20_000
+    whole = [batch.column("at").to_pylist() for batch in read_run(tmp_path, found.run(("train", 0), 0, 20_000))]
+    order = np.argsort(keys, kind="stable").tolist()
+    assert [at for batch in whole for at in batch] == order
+    cuts = [0, 1, 4095, 4097, 11_111, 20_000]
+    ends = set(np.cumsum([len(batch) for batch in whole]).tolist()) | set(cuts)
+    pieces = []
+    for begin, end in itertools.pairwise(cuts):
+        pieces += [batch.num_rows for batch in read_run(tmp_path, found.run(("train", 0), begin, end))]
+    assert set(np.cumsum(pieces).tolist()) == ends - {0}, "batches begin where those of the whole do"
+    some = read_run(tmp_path, found.run(("train", 0), 4097, 11_111))
+    assert [at for batch in some for at in batch.column("at").to_pylist()] == order[4097:11_111]
 
 
 @pytest.mark.parametrize(("true", "false"), [(5, 5), (1, 9), (0, 4), (9000, 100)])
-def test_interleaving_is_as_even_as_can_be(tmp_path: Path, true: int, false: int) -> None:
-    import numpy as np
-
-    spills = []
-    for name, number in (("true", true), ("false", false)):
-        spill = Spill(tmp_path / name, 3)
-        if number:
-            spill.add(pa.table({"label": [name] * number}), np.arange(number, dtype=np.uint64) << np.uint64(40))
-        spill.close()
-        spills.append(spill)
-    labels = [one for batch in interleaved(*spills) for one in batch.column("label").to_pylist()]
+def test_interleaving_is_as_even_as_can_be(true: int, false: int) -> None:
+    sides = {"true": true, "false": false}
+    ones, others = (iter(pa.table({"label": [name] * number}).to_batches()) for name, number in sides.items())
+    mixed = interleaved(ones, others, (true, false), 0, true + false)
+    labels = [one for batch in mixed for one in batch.column("label").to_pylist()]
     seen = 0
     for at, label in enumerate(labels, 1):
         seen += label == "true"
@@ -663,8 +675,9 @@ def test_unknown_trainers_are_listed() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import coig_p.export.shards as shards
 import coig_p.export.write as export
-export._write_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+shards._write_groups = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 export.export_store(sys.argv[1], Path(sys.argv[2]), export.ExportConfig("trl-kto"), overwrite=True)
 """
 
