@@ -52,6 +52,9 @@ from coig_p.store.rewarded import rewards_beside
 from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
+from coig_p.views.indexing import ROWS, index_schema, index_tables
+from coig_p.views.loading import keep_texts, may_be_lazy, ranges, view, write_made_of
+from coig_p.views.texts import Texts
 
 ALL = "all"
 _logger = logging.getLogger("coig_p")
@@ -61,6 +64,7 @@ _OPTIONS = (
     "weights",
     "columns",
     "raw",
+    "lazy",
 )
 # In a builder's module datasets replaces `open` and other readers by its own, for remote files, and imports scipy.io to
 # do so, which takes as long as a small store does. A module that says this was done is left as it is.
@@ -76,10 +80,12 @@ class CoigPConfig(datasets.BuilderConfig):  # type: ignore[misc]
     Attributes:
         selection: which rows of it; none at all in a config that is only listed.
         location: the store; None in a config that is only listed.
+        lazy: rows are a view (see `coig_p.views`).
     """
 
     selection: Selection | RawSelection = field(default_factory=RawSelection)
     location: Location | None = None
+    lazy: bool = False
 
 
 def config_names(manifest: Manifest) -> list[str]:
@@ -115,6 +121,9 @@ def make_config(
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
     raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
     columns = options.pop("columns", None)
+    lazy = flag("lazy", options.pop("lazy", False))
+    if lazy and raw:
+        raise UsageError("raw rows are copied once, whatever is loaded: lazy=True is for pairs. Leave it out")
     if name.endswith(RAW_SUFFIX) and not raw:
         raise UsageError(f"config {name!r} is raw: leave out raw=False, or the {RAW_SUFFIX}")
     domain = name.removesuffix(RAW_SUFFIX)
@@ -144,7 +153,7 @@ def make_config(
         columns=columns,
         read=shard_reader(location, token),
     )
-    return CoigPConfig(name=domain, selection=selection, location=location)
+    return CoigPConfig(name=domain, selection=selection, location=location, lazy=lazy)
 
 
 def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> dict[str, Any]:
@@ -207,7 +216,11 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
         # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
-        key = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        if config.lazy:
+            config.lazy = may_be_lazy(config.selection, location.manifest, custom_features is not None)
+        if config.lazy:
+            key += ("lazy",)
         return config, f"{config.name}-{Hasher.hash(key)}"
 
     def _send_mirrors_no_token(self) -> None:
@@ -220,13 +233,27 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return check_features(features, config.selection.schema, config.selection.all_columns)
 
     def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query."""
+        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query.
+
+        Of a view an index is written, in a few large batches, and the features are those of the rows.
+        """
+        features, size = self.info.features, self._writer_batch_size
         try:
+            if self.config.lazy:
+                self.info.features = datasets.Features.from_arrow_schema(self._index_schema())
+                self._writer_batch_size = ROWS
             yield from super()._prepare_split_single(*args, **options)
         except datasets.exceptions.DatasetGenerationError as error:
             if isinstance(error.__cause__, CoigPError):
                 raise error.__cause__ from None
             raise
+        finally:
+            self.info.features, self._writer_batch_size = features, size
+
+    def _index_schema(self) -> pa.Schema:
+        location = self.config.location
+        read = [file for domain in self.config.selection.domains for file in location.manifest.data_files(domain)]
+        return index_schema(self.config.selection.schema, sum(file.responses or 0 for file in read))
 
     def _save_infos(self) -> None:
         """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
@@ -252,10 +279,34 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         selection = self.config.selection
         if not selection.splits:
             raise StoreError(self.config.location.root, f"no shards for {self.config.name}")
+        if self.config.lazy and not dl_manager.is_streaming:
+            return self._lazy_splits(dl_manager)
         return [
             datasets.SplitGenerator(name=part.name, gen_kwargs=self._gen_kwargs(dl_manager, part))
             for part in selection.parts(self._clusters())
         ]
+
+    def _lazy_splits(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        """One for each split, after the texts that all of them share are there."""
+        selection, location = self.config.selection, self.config.location
+        anew = bool(getattr(dl_manager.download_config, "force_download", False))
+
+        def fetch(files: list[StoreFile]) -> list[str]:
+            return download(location, files, self.token)
+
+        kept = keep_texts(self._cache_dir_root, selection, location.manifest, fetch, self.opened, anew=anew)
+        self._made_of, splits = [one for _, one in kept], [split for split, _ in kept]
+        texts, found = Texts(self._made_of), []
+        for part in selection.parts(self._clusters()):
+            shards = ranges(texts, splits, part.source)
+            kwargs = {"ranges": shards, "texts": texts, "split": part.only, "streaming": False}
+            found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
+        return found
+
+    def _download_and_prepare(self, *args: Any, **options: Any) -> None:
+        super()._download_and_prepare(*args, **options)
+        if self.config.lazy:
+            write_made_of(self._output_dir, self._made_of)
 
     def _gen_kwargs(self, dl_manager: Any, part: SplitPart) -> dict[str, Any]:
         """What `_generate_tables` is called with: shards that follow the store's files, or a plan."""
@@ -341,11 +392,21 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         files: Sequence[str] = (),
         row_groups: Sequence[Sequence[int] | None] = (),
         shards: Sequence[Sequence[Block]] = (),
+        ranges: Sequence[tuple[int, int]] = (),
+        texts: Texts | None = None,
         split: OneSplit | None,
         streaming: bool,
         epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
+        if texts is not None:
+            batches = (at for begin, end in ranges for at in range(begin, end))
+            schema = self._index_schema()
+            for number, table in enumerate(
+                index_tables(texts, batches, selection.pairs, selection.shape, split, schema)
+            ):
+                yield _Key(0, number), table
+            return
         wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
@@ -390,10 +451,24 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         # Stock code refuses a split without rows; no pair at this threshold is a fair answer.
         reader = ArrowReader(self._output_dir, self.info)
         if reader.get_file_instructions(self.dataset_name, split, self.info.splits.values()):
-            return super()._as_dataset(split, in_memory)
+            return (
+                self._as_view(reader, split, in_memory) if self.config.lazy else super()._as_dataset(split, in_memory)
+            )
         features = self.info.features
         name = datasets.NamedSplit(str(split)) if not isinstance(split, datasets.ReadInstruction) else None
         return datasets.Dataset.from_dict({column: [] for column in features}, features=features, split=name)
+
+    def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
+        kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
+        index, selection = kwargs["arrow_table"], self.config.selection
+        kwargs["arrow_table"] = view(index, self._output_dir, self._cache_dir_root, selection, in_memory=in_memory)
+        return datasets.Dataset(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
+
+    def as_streaming_dataset(self, *args: Any, **options: Any) -> Any:
+        """As datasets has it; a stream copies nothing that a view could spare."""
+        if self.config.lazy:
+            raise UsageError("lazy=True and streaming=True contradict each other: a stream keeps no rows. Name one")
+        return super().as_streaming_dataset(*args, **options)
 
 
 def load_dataset(
