@@ -190,6 +190,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     BUILDER_CONFIG_CLASS = CoigPConfig
     _schema_of: tuple[datasets.Features, pa.Schema] | None = None
+    _writer_batch_size: int | None
 
     def __init__(self, *args: Any, features: datasets.Features | None = None, **options: Any) -> None:
         super().__init__(*args, features=features, **options)
@@ -217,7 +218,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             custom_features = self._checked(config, custom_features)
         # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
         key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
-        if config.lazy:
+        if config.lazy and isinstance(config.selection, Selection):
             config.lazy = may_be_lazy(config.selection, location.manifest, custom_features is not None)
         if config.lazy:
             key += ("lazy",)

@@ -19,7 +19,7 @@ from coig_p.pairs.turns import Shape
 from coig_p.views.texts import FIRST, NUMBER, Texts
 
 ROWS = 1 << 16  # of a table of an index, at least, but for the last
-_SHOWS = {
+_SHOWS: dict[str, tuple[str, str | None]] = {
     "prompt": ("query", "prompt"),
     "query_id": ("query", "query_id"),
     "domain": ("query", "domain"),
@@ -36,19 +36,23 @@ class Shown(NamedTuple):
     """What a column shows.
 
     Attributes:
-        index: the column of the index that it reads.
+        number: the column of the index that it reads.
         text: which texts its numbers are of (see `coig_p.views.texts`); None where the index has the values themselves.
         type: of the column.
     """
 
-    index: str
+    number: str
     text: str | None
     type: pa.DataType
 
 
 def shown_columns(schema: pa.Schema) -> dict[str, Shown]:
     """What each column of rows shows."""
-    return {one.name: Shown(*_SHOWS.get(one.name, (one.name, None)), one.type) for one in schema}
+    found = {}
+    for one in schema:
+        number, text = _SHOWS.get(one.name, (one.name, None))
+        found[one.name] = Shown(number, text, one.type)
+    return found
 
 
 def index_schema(schema: pa.Schema, responses: int) -> pa.Schema:
@@ -60,7 +64,7 @@ def index_schema(schema: pa.Schema, responses: int) -> pa.Schema:
     number = pa.int32() if responses < 2**31 else pa.int64()
     found: dict[str, pa.DataType] = {}
     for shown in shown_columns(schema).values():
-        found[shown.index] = number if shown.text else pa.int8() if pa.types.is_boolean(shown.type) else shown.type
+        found[shown.number] = number if shown.text else pa.int8() if pa.types.is_boolean(shown.type) else shown.type
     return pa.schema(found.items())
 
 

@@ -53,7 +53,8 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     """See the module."""
 
     def __init__(self, recipe: Recipe, metadata: Any = None) -> None:
-        self.recipe, self.metadata, self.replays = recipe, metadata, []
+        self.recipe, self.metadata = recipe, metadata
+        self.replays: list[Any] = []
         self._schema = pa.schema([(name, one.type) for name, one in recipe.columns.items()], metadata)
         paths = list_table_cache_files(recipe.index)
         self.path = os.path.abspath(paths[0]) if paths else ""
@@ -61,7 +62,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         self._offsets = np.cumsum([0, *(len(batch) for batch in self._batches)], dtype=np.int64)
         self._numbers: dict[str, list[Any]] = {
             name: [batch.column(name).to_numpy() for batch in self._batches]
-            for name in {one.index for one in recipe.columns.values()}
+            for name in {one.number for one in recipe.columns.values()}
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -253,9 +254,9 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         made: dict[tuple[str, str | None, pa.DataType], pa.Array] = {}
         arrays = []
         for one in self.recipe.columns.values():
-            key = (one.index, one.text, one.type)
+            key = (one.number, one.text, one.type)
             if key not in made:
-                made[key] = self._array(one, numbers[one.index])
+                made[key] = self._array(one, numbers[one.number])
             arrays.append(made[key])
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
