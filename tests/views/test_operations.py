@@ -177,15 +177,18 @@ STEPS: dict[str, Callable[[Dataset, int], Dataset]] = {
     "shard": lambda ds, n: ds.shard(2, n % 2) if len(ds) > 1 else ds,
     "sort": lambda ds, n: ds.sort("query_id"),
     "filter": lambda ds, n: kept if len(kept := ds.filter(lambda row: hash_of(row) % 3 != n % 3)) else ds,
-    "rename": lambda ds, n: (
-        ds if f"c{n}" in ds.column_names else ds.rename_column([one for one in ds.column_names if one != "query_id"][-1], f"c{n}")
-    ) if ds.num_columns > 1 else ds,
+    "rename": lambda ds, n: renamed(ds, f"c{n}"),
     "remove": lambda ds, n: ds.remove_columns(ds.column_names[-1]) if ds.column_names[-1] != "query_id" else ds,
     "twice": lambda ds, n: concatenate_datasets([ds, ds]),
     "pickle": lambda ds, n: pickle.loads(pickle.dumps(ds)),
     "flatten": lambda ds, n: ds.flatten_indices(),
     "materialize": lambda ds, n: coig_p.materialize(ds),
 }  # fmt: skip
+
+
+def renamed(ds: Dataset, name: str) -> Dataset:
+    last = ds.column_names[-1]
+    return ds if last == "query_id" or name in ds.column_names else ds.rename_column(last, name)
 
 
 def hash_of(row: Any) -> int:
