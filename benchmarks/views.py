@@ -76,7 +76,8 @@ def main() -> None:
         ):
             ratios = [found[how, one][what] / found["stock", one][what] for one in THRESHOLDS]
             lines.append(f"| {name} | " + " | ".join(f"{one:.3f}" for one in ratios) + " |")
-        head = f"{queries:,} queries, times and bytes where stock loading of the finished pairs is 1, one run. {where('datasets', 'pyarrow')}"
+        head = f"{queries:,} queries; times and bytes where stock loading of the finished pairs is 1, one run. "
+        head += f"{where('datasets', 'pyarrow')}"
         publish("views.md", head + "\n\n" + "\n".join(lines) + "\n")
 
 

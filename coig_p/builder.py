@@ -52,8 +52,9 @@ from coig_p.store.rewarded import rewards_beside
 from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
-from coig_p.views.indexing import ROWS, index_schema, index_tables
-from coig_p.views.loading import keep_texts, may_be_lazy, ranges, view, write_made_of
+from coig_p.views.building import LazyBuilder
+from coig_p.views.indexing import ROWS, index_tables
+from coig_p.views.loading import may_be_lazy
 from coig_p.views.texts import Texts
 
 ALL = "all"
@@ -185,7 +186,7 @@ def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
         raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
-class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
+class CoigP(LazyBuilder):
     """Builds one config of a store, map-style or streaming."""
 
     BUILDER_CONFIG_CLASS = CoigPConfig
@@ -251,11 +252,6 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         finally:
             self.info.features, self._writer_batch_size = features, size
 
-    def _index_schema(self) -> pa.Schema:
-        location = self.config.location
-        read = [file for domain in self.config.selection.domains for file in location.manifest.data_files(domain)]
-        return index_schema(self.config.selection.schema, sum(file.responses or 0 for file in read))
-
     def _save_infos(self) -> None:
         """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
         _logger.warning(
@@ -281,33 +277,11 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if not selection.splits:
             raise StoreError(self.config.location.root, f"no shards for {self.config.name}")
         if self.config.lazy and not dl_manager.is_streaming:
-            return self._lazy_splits(dl_manager)
+            return self._lazy_splits(dl_manager, self._clusters())
         return [
             datasets.SplitGenerator(name=part.name, gen_kwargs=self._gen_kwargs(dl_manager, part))
             for part in selection.parts(self._clusters())
         ]
-
-    def _lazy_splits(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        """One for each split, after the texts that all of them share are there."""
-        selection, location = self.config.selection, self.config.location
-        anew = bool(getattr(dl_manager.download_config, "force_download", False))
-
-        def fetch(files: list[StoreFile]) -> list[str]:
-            return download(location, files, self.token)
-
-        kept = keep_texts(self._cache_dir_root, selection, location.manifest, fetch, self.opened, anew=anew)
-        self._made_of, splits = [one for _, one in kept], [split for split, _ in kept]
-        texts, found = Texts(self._made_of), []
-        for part in selection.parts(self._clusters()):
-            shards = ranges(texts, splits, part.source)
-            kwargs = {"ranges": shards, "texts": texts, "split": part.only, "streaming": False}
-            found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
-        return found
-
-    def _download_and_prepare(self, *args: Any, **options: Any) -> None:
-        super()._download_and_prepare(*args, **options)
-        if self.config.lazy:
-            write_made_of(self._output_dir, self._made_of)
 
     def _gen_kwargs(self, dl_manager: Any, part: SplitPart) -> dict[str, Any]:
         """What `_generate_tables` is called with: shards that follow the store's files, or a plan."""
@@ -458,18 +432,6 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         features = self.info.features
         name = datasets.NamedSplit(str(split)) if not isinstance(split, datasets.ReadInstruction) else None
         return datasets.Dataset.from_dict({column: [] for column in features}, features=features, split=name)
-
-    def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
-        kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
-        index, selection = kwargs["arrow_table"], self.config.selection
-        kwargs["arrow_table"] = view(index, self._output_dir, self._cache_dir_root, selection, in_memory=in_memory)
-        return datasets.Dataset(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
-
-    def as_streaming_dataset(self, *args: Any, **options: Any) -> Any:
-        """As datasets has it; a stream copies nothing that a view could spare."""
-        if self.config.lazy:
-            raise UsageError("lazy=True and streaming=True contradict each other: a stream keeps no rows. Name one")
-        return super().as_streaming_dataset(*args, **options)
 
 
 def load_dataset(

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
-from datasets.utils._filelock import FileLock
+from datasets.builder import FileLock
 
 from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_directory
