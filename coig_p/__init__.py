@@ -43,7 +43,17 @@ if TYPE_CHECKING:
     from coig_p.store.store import Store
     from coig_p.views.table import materialize
 
-__all__ = ["CoigPError", "PairConfig", "PlannedSplit", "Store", "StreamPlan", "__version__", "load_dataset", "materialize", "plan"]
+__all__ = [
+    "CoigPError",
+    "PairConfig",
+    "PlannedSplit",
+    "Store",
+    "StreamPlan",
+    "__version__",
+    "load_dataset",
+    "materialize",
+    "plan",
+]
 
 _WHERE = {
     "CoigPError": "coig_p.errors",

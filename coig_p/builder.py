@@ -15,7 +15,6 @@ from typing import Any
 
 import datasets
 import datasets.builder
-import datasets.exceptions
 import pyarrow as pa
 from datasets import DownloadConfig
 from datasets.arrow_reader import ArrowReader
@@ -24,7 +23,7 @@ from datasets.utils.file_utils import xopen
 
 from coig_p.core.code_hash import code_hash
 from coig_p.engine.ahead import ahead
-from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
+from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration
 from coig_p.pairs.config import PairConfig
@@ -53,7 +52,6 @@ from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 from coig_p.views.building import LazyBuilder
-from coig_p.views.indexing import ROWS, index_tables
 from coig_p.views.loading import may_be_lazy
 from coig_p.views.texts import Texts
 
@@ -191,7 +189,6 @@ class CoigP(LazyBuilder):
 
     BUILDER_CONFIG_CLASS = CoigPConfig
     _schema_of: tuple[datasets.Features, pa.Schema] | None = None
-    _writer_batch_size: int | None
 
     def __init__(self, *args: Any, features: datasets.Features | None = None, **options: Any) -> None:
         super().__init__(*args, features=features, **options)
@@ -233,35 +230,6 @@ class CoigP(LazyBuilder):
     @staticmethod
     def _checked(config: CoigPConfig, features: Any) -> datasets.Features:
         return check_features(features, config.selection.schema, config.selection.all_columns)
-
-    def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query.
-
-        Of a view an index is written, in a few large batches, and the features are those of the rows.
-        """
-        features, size = self.info.features, self._writer_batch_size
-        try:
-            if self.config.lazy:
-                self.info.features = datasets.Features.from_arrow_schema(self._index_schema())
-                self._writer_batch_size = ROWS
-            yield from super()._prepare_split_single(*args, **options)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, CoigPError):
-                raise error.__cause__ from None
-            raise
-        finally:
-            self.info.features, self._writer_batch_size = features, size
-
-    def _save_infos(self) -> None:
-        """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
-        _logger.warning(
-            "save_infos=True writes nothing more for %s: what it would say is in %s", NAME, self._output_dir
-        )
-
-    @classmethod
-    def get_all_exported_dataset_infos(cls) -> datasets.info.DatasetInfosDict:
-        """None. datasets 3 looks for them in the package's folder, where it may have put some before."""
-        return datasets.info.DatasetInfosDict()
 
     def opened(self, file: str) -> Any:
         """Open a shard, a local one or a remote one."""
@@ -375,12 +343,7 @@ class CoigP(LazyBuilder):
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
         if texts is not None:
-            batches = (at for begin, end in ranges for at in range(begin, end))
-            schema = self._index_schema()
-            for number, table in enumerate(
-                index_tables(texts, batches, selection.pairs, selection.shape, split, schema)
-            ):
-                yield _Key(0, number), table
+            yield from ((_Key(0, number), table) for number, table in self._index_tables(texts, ranges, split))
             return
         wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
         places: dict[int, int] = {}
