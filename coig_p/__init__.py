@@ -41,8 +41,19 @@ if TYPE_CHECKING:
     from coig_p.pairs.counting import PlannedSplit, StreamPlan
     from coig_p.planning import plan
     from coig_p.store.store import Store
+    from coig_p.views.table import materialize
 
-__all__ = ["CoigPError", "PairConfig", "PlannedSplit", "Store", "StreamPlan", "__version__", "load_dataset", "plan"]
+__all__ = [
+    "CoigPError",
+    "PairConfig",
+    "PlannedSplit",
+    "Store",
+    "StreamPlan",
+    "__version__",
+    "load_dataset",
+    "materialize",
+    "plan",
+]
 
 _WHERE = {
     "CoigPError": "coig_p.errors",
@@ -51,6 +62,7 @@ _WHERE = {
     "Store": "coig_p.store.store",
     "StreamPlan": "coig_p.pairs.counting",
     "load_dataset": "coig_p.builder",
+    "materialize": "coig_p.views.table",
     "plan": "coig_p.planning",
 }
 

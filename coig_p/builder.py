@@ -15,7 +15,6 @@ from typing import Any
 
 import datasets
 import datasets.builder
-import datasets.exceptions
 import pyarrow as pa
 from datasets import DownloadConfig
 from datasets.arrow_reader import ArrowReader
@@ -25,7 +24,7 @@ from datasets.utils.file_utils import xopen
 from coig_p.core.code_hash import code_hash
 from coig_p.core.objects import as_path, is_url
 from coig_p.engine.ahead import ahead
-from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
+from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration
 from coig_p.pairs.config import PairConfig
@@ -53,6 +52,9 @@ from coig_p.store.rewarded import rewards_beside
 from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
+from coig_p.views.building import LazyBuilder
+from coig_p.views.loading import may_be_lazy
+from coig_p.views.texts import Texts
 
 ALL = "all"
 _logger = logging.getLogger("coig_p")
@@ -62,6 +64,7 @@ _OPTIONS = (
     "weights",
     "columns",
     "raw",
+    "lazy",
 )
 # In a builder's module datasets replaces `open` and other readers by its own, for remote files, and imports scipy.io to
 # do so, which takes as long as a small store does. A module that says this was done is left as it is.
@@ -77,10 +80,12 @@ class CoigPConfig(datasets.BuilderConfig):  # type: ignore[misc]
     Attributes:
         selection: which rows of it; none at all in a config that is only listed.
         location: the store; None in a config that is only listed.
+        lazy: rows are a view (see `coig_p.views`).
     """
 
     selection: Selection | RawSelection = field(default_factory=RawSelection)
     location: Location | None = None
+    lazy: bool = False
 
 
 def config_names(manifest: Manifest) -> list[str]:
@@ -116,6 +121,9 @@ def make_config(
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
     raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
     columns = options.pop("columns", None)
+    lazy = flag("lazy", options.pop("lazy", False))
+    if lazy and raw:
+        raise UsageError("raw rows are copied once, whatever is loaded: lazy=True is for pairs. Leave it out")
     if name.endswith(RAW_SUFFIX) and not raw:
         raise UsageError(f"config {name!r} is raw: leave out raw=False, or the {RAW_SUFFIX}")
     domain = name.removesuffix(RAW_SUFFIX)
@@ -145,7 +153,7 @@ def make_config(
         columns=columns,
         read=shard_reader(location, token),
     )
-    return CoigPConfig(name=domain, selection=selection, location=location)
+    return CoigPConfig(name=domain, selection=selection, location=location, lazy=lazy)
 
 
 def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> dict[str, Any]:
@@ -177,7 +185,7 @@ def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
         raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
-class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
+class CoigP(LazyBuilder):
     """Builds one config of a store, map-style or streaming."""
 
     BUILDER_CONFIG_CLASS = CoigPConfig
@@ -208,7 +216,11 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
         # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
-        key = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        if config.lazy and isinstance(config.selection, Selection):
+            config.lazy = may_be_lazy(config.selection, location.manifest, custom_features is not None)
+        if config.lazy:
+            key += ("lazy",)
         return config, f"{config.name}-{Hasher.hash(key)}"
 
     def _send_mirrors_no_token(self, location: Location) -> None:
@@ -219,26 +231,6 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     @staticmethod
     def _checked(config: CoigPConfig, features: Any) -> datasets.Features:
         return check_features(features, config.selection.schema, config.selection.all_columns)
-
-    def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query."""
-        try:
-            yield from super()._prepare_split_single(*args, **options)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, CoigPError):
-                raise error.__cause__ from None
-            raise
-
-    def _save_infos(self) -> None:
-        """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
-        _logger.warning(
-            "save_infos=True writes nothing more for %s: what it would say is in %s", NAME, self._output_dir
-        )
-
-    @classmethod
-    def get_all_exported_dataset_infos(cls) -> datasets.info.DatasetInfosDict:
-        """None. datasets 3 looks for them in the package's folder, where it may have put some before."""
-        return datasets.info.DatasetInfosDict()
 
     def opened(self, file: str) -> Any:
         """Open a shard, a local one or a remote one."""
@@ -253,6 +245,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         selection = self.config.selection
         if not selection.splits:
             raise StoreError(self.config.location.root, f"no shards for {self.config.name}")
+        if self.config.lazy and not dl_manager.is_streaming:
+            return self._lazy_splits(dl_manager, self._clusters())
         return [
             datasets.SplitGenerator(name=part.name, gen_kwargs=self._gen_kwargs(dl_manager, part))
             for part in selection.parts(self._clusters())
@@ -343,11 +337,16 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         files: Sequence[str] = (),
         row_groups: Sequence[Sequence[int] | None] = (),
         shards: Sequence[Sequence[Block]] = (),
+        ranges: Sequence[tuple[int, int]] = (),
+        texts: Texts | None = None,
         split: OneSplit | None,
         streaming: bool,
         epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
+        if texts is not None:
+            yield from ((_Key(0, number), table) for number, table in self._index_tables(texts, ranges, split))
+            return
         wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
@@ -391,7 +390,9 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         # Stock code refuses a split without rows; no pair at this threshold is a fair answer.
         reader = ArrowReader(self._output_dir, self.info)
         if reader.get_file_instructions(self.dataset_name, split, self.info.splits.values()):
-            return super()._as_dataset(split, in_memory)
+            return (
+                self._as_view(reader, split, in_memory) if self.config.lazy else super()._as_dataset(split, in_memory)
+            )
         features = self.info.features
         name = datasets.NamedSplit(str(split)) if not isinstance(split, datasets.ReadInstruction) else None
         return datasets.Dataset.from_dict({column: [] for column in features}, features=features, split=name)

@@ -21,6 +21,7 @@ PUBLIC = {
         "StreamPlan",
         "__version__",
         "load_dataset",
+        "materialize",
         "plan",
     ],
     "coig_p.annotate": [

@@ -85,6 +85,16 @@ class Rows:
         extra = responses.extra
         return turn_texts(batch), responses.text if extra is None else answer_texts(responses.text, extra)
 
+    def check(self) -> bool:
+        """Whether the batch holds texts and answers in text alone.
+
+        Raises:
+            DataError: see `tables`.
+        """
+        plain = not _is_more(self.batch, self.responses)
+        _check_texts(self, plain)
+        return plain
+
     def tables(self) -> Iterator[pa.Table]:
         """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
 
@@ -199,8 +209,7 @@ class _Shown:
     @classmethod
     def of(cls, rows: Rows) -> _Shown:
         batch, responses, shape = rows.batch, rows.responses, rows.shape
-        plain = not _is_more(batch, responses)
-        _check_texts(rows, plain)
+        plain = rows.check()
         if plain and not shape.with_tools:
             # Texts become message lists later, row by row: the same, and cheaper where few rows show them.
             return cls(batch.column("query"), responses.text)

@@ -1,0 +1,112 @@
+"""What of the builder is for views alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import datasets
+import datasets.exceptions
+import pyarrow as pa
+from datasets.arrow_reader import ArrowReader
+
+from coig_p.errors import CoigPError, UsageError
+from coig_p.pairs.splits import OneSplit
+from coig_p.schema import NAME
+from coig_p.store.locate import download
+from coig_p.store.manifest import StoreFile
+from coig_p.views.indexing import ROWS, index_schema, index_tables
+from coig_p.views.loading import keep_texts, ranges, view, write_made_of
+from coig_p.views.texts import Kept, Texts
+
+_logger = logging.getLogger("coig_p")
+
+
+class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
+    """A builder whose config may be lazy: it then writes an index, and gives a view of it."""
+
+    _made_of: list[Kept]
+    _writer_batch_size: int | None
+
+    def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query.
+
+        Of a view an index is written, in a few large batches, and the features are those of the rows.
+        """
+        features, size = self.info.features, self._writer_batch_size
+        try:
+            if self.config.lazy:
+                self.info.features = datasets.Features.from_arrow_schema(self._index_schema())
+                self._writer_batch_size = ROWS
+            yield from super()._prepare_split_single(*args, **options)
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, CoigPError):
+                raise error.__cause__ from None
+            raise
+        finally:
+            self.info.features, self._writer_batch_size = features, size
+
+    def _save_infos(self) -> None:
+        """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
+        _logger.warning(
+            "save_infos=True writes nothing more for %s: what it would say is in %s", NAME, self._output_dir
+        )
+
+    @classmethod
+    def get_all_exported_dataset_infos(cls) -> datasets.info.DatasetInfosDict:
+        """None. datasets 3 looks for them in the package's folder, where it may have put some before."""
+        return datasets.info.DatasetInfosDict()
+
+    def opened(self, file: str) -> Any:
+        """Open a shard."""
+        raise NotImplementedError
+
+    def _lazy_splits(self, dl_manager: Any, clusters: dict[str, str]) -> list[datasets.SplitGenerator]:
+        """One for each split, after the texts that all of them share are there."""
+        selection, location = self.config.selection, self.config.location
+        anew = bool(getattr(dl_manager.download_config, "force_download", False))
+
+        def fetch(files: list[StoreFile]) -> list[str]:
+            return download(location, files, self.token)
+
+        kept = keep_texts(self._cache_dir_root, selection, location.manifest, fetch, self.opened, anew=anew)
+        self._made_of, splits = [one for _, one in kept], [split for split, _ in kept]
+        texts, found = Texts(self._made_of), []
+        for part in selection.parts(clusters):
+            shards = ranges(texts, splits, part.source)
+            kwargs = {"ranges": shards, "texts": texts, "split": part.only, "streaming": False}
+            found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
+        return found
+
+    def _download_and_prepare(self, *args: Any, **options: Any) -> None:
+        super()._download_and_prepare(*args, **options)
+        if self.config.lazy:
+            write_made_of(self._output_dir, self._made_of)
+
+    def _index_tables(
+        self, texts: Texts, shards: Sequence[tuple[int, int]], split: OneSplit | None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """The index of some batches of the texts, numbered."""
+        selection = self.config.selection
+        batches = (at for begin, end in shards for at in range(begin, end))
+        yield from enumerate(
+            index_tables(texts, batches, selection.pairs, selection.shape, split, self._index_schema())
+        )
+
+    def _index_schema(self) -> pa.Schema:
+        location = self.config.location
+        read = [file for domain in self.config.selection.domains for file in location.manifest.data_files(domain)]
+        return index_schema(self.config.selection.schema, sum(file.responses or 0 for file in read))
+
+    def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
+        kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
+        index, selection = kwargs["arrow_table"], self.config.selection
+        kwargs["arrow_table"] = view(index, self._output_dir, self._cache_dir_root, selection, in_memory=in_memory)
+        return datasets.Dataset(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
+
+    def as_streaming_dataset(self, *args: Any, **options: Any) -> Any:
+        """As datasets has it; a stream copies nothing that a view could spare."""
+        if self.config.lazy:
+            raise UsageError("lazy=True and streaming=True contradict each other: a stream keeps no rows. Name one")
+        return super().as_streaming_dataset(*args, **options)

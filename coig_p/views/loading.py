@@ -1,0 +1,124 @@
+"""From a selection to its view: the texts that it needs, its index, and the dataset over both."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from datasets.table import InMemoryTable, Table
+
+from coig_p.core.code_hash import code_hash
+from coig_p.errors import StoreError, UsageError
+from coig_p.pairs.selection import Selection
+from coig_p.pairs.turns import LAST
+from coig_p.schema import NAME, RANKED_FORMATS
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.views.checking import works
+from coig_p.views.indexing import shown_columns
+from coig_p.views.table import Recipe, ViewTable
+from coig_p.views.texts import Kept, Texts, folder_name, keep
+
+BATCHES = 16  # of the texts in one shard of the work, which processes share
+MADE_OF = "texts.json"  # in the cache of an index: which texts its numbers are of
+_logger = logging.getLogger("coig_p")
+
+
+def may_be_lazy(selection: Selection, manifest: Manifest, has_features: bool) -> bool:
+    """Whether rows of a selection can be a view. Where they cannot, one line says why, and they are copied."""
+    reason = _reason(selection, manifest, has_features)
+    if reason is not None:
+        _logger.warning("lazy=True copies here: views do not have %s yet", reason)
+    return reason is None and works()
+
+
+def _reason(selection: Selection, manifest: Manifest, has_features: bool) -> str | None:
+    shape, files = selection.shape, [file for split in selection.splits for file in selection.files(manifest, split)]
+    if has_features:
+        return "features="
+    if any(selection.is_planned(split) for split in selection.splits):
+        return "weights and shuffle_seed (shuffle a lazy dataset with its own shuffle)"
+    if selection.rewards:
+        return "agree_with"
+    if selection.pairs.format in RANKED_FORMATS:
+        return f"format={selection.pairs.format!r}"
+    if shape.with_tools or shape.multi_turn == LAST or (shape.as_messages and any(one.conversations for one in files)):
+        return "conversations turn by turn, nor their last turn alone"
+    return None
+
+
+def keep_texts(
+    cache: str,
+    selection: Selection,
+    manifest: Manifest,
+    fetch: Callable[[list[StoreFile]], list[str]],
+    opened: Callable[[str], AbstractContextManager[Any]],
+    *,
+    anew: bool,
+) -> list[tuple[str, Kept]]:
+    """The texts of every split of a selection, domain by domain, made where they are not in the cache yet.
+
+    Args:
+        cache: of datasets.
+        fetch: gives local paths of files.
+        anew: see `coig_p.views.texts.keep`.
+    """
+    if "://" in cache:
+        raise UsageError(f"lazy=True maps files into memory: use a cache_dir on this machine, not {cache}")
+    found = []
+    for split in selection.splits:
+        for domain in selection.domains:
+            files = [file for file in selection.files(manifest, split) if file.domain == domain]
+            if files:
+                folder = Path(cache) / NAME / folder_name(domain, split, files, code_hash())
+                found.append((split, keep(folder, files, fetch(files), opened, anew=anew)))
+    return found
+
+
+def ranges(texts: Texts, splits: Sequence[str], split: str) -> list[tuple[int, int]]:
+    """The batches of a split of the store, as shards of the work.
+
+    Args:
+        splits: which one each file of the texts is of.
+    """
+    found, first = [], 0
+    for file, own in zip(texts.files, splits, strict=True):
+        last = first + len(file.queries) - 1
+        if own == split:
+            found += [(begin, min(last, begin + BATCHES)) for begin in range(first, last, BATCHES)]
+        first = last
+    return found
+
+
+def write_made_of(folder: str, kept: Sequence[Kept]) -> None:
+    """Note in the cache of an index which texts it is of. Folders are named, not where they are: a cache may move."""
+    told = [[os.path.basename(one.folder), one.sha256] for one in kept]
+    (Path(folder) / MADE_OF).write_text(json.dumps(told), encoding="utf-8")
+
+
+def view(index: Table, folder: str, cache: str, selection: Selection, *, in_memory: bool) -> Table:
+    """The view of rows of an index.
+
+    Args:
+        folder: of the index.
+        cache: of datasets, where texts are.
+        in_memory: decode them all.
+
+    Raises:
+        StoreError: the texts are not there, or not those of the index.
+    """
+    try:
+        told = json.loads((Path(folder) / MADE_OF).read_text(encoding="utf-8"))
+        kept = [Kept(str(Path(cache) / NAME / name), sha256) for name, sha256 in told]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            folder, f'{MADE_OF} cannot be read ({error}). Load again with download_mode="force_redownload"'
+        ) from None
+    texts = Texts(kept)
+    assert texts.files is not None  # verified now, not at the first row
+    found = ViewTable(Recipe(index, texts, shown_columns(selection.schema)))
+    return InMemoryTable(found.in_memory()) if in_memory else found

@@ -1,0 +1,405 @@
+"""The texts of a store's split as one uncompressed Arrow file in the datasets cache, shared by every selection.
+
+A file is made once for each content of the store, under a lock, and appears whole or not at all. Its folder is named
+by the content of the shards, and `facts.json` in it holds the SHA-256 of the Arrow file. Opening compares size, time
+stamp and a hash of samples; where the time stamp is another, of a copied cache for instance, all of it is hashed.
+While it is open, every access asks the system whether the file was written to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+from datasets.builder import FileLock
+
+from coig_p.core.arrays import Index
+from coig_p.core.atomic import atomic_directory
+from coig_p.errors import StoreError
+from coig_p.pairs.stream import BATCH_SIZE
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.manifest import StoreFile
+from coig_p.store.reading import DAMAGE, open_shard, read_batches
+
+VERSION = 1
+NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
+_FILE, _FACTS = "texts.arrow", "facts.json"
+_SAMPLES, _SAMPLE = 64, 4096  # how many places are looked at on opening, and bytes of each
+_AGAIN = 'Load again with download_mode="force_redownload", which makes it anew'
+QUERY_COLUMNS = {"prompt": "query", "query_id": "query_id", "domain": "domain"}
+RESPONSE_COLUMNS = {"answer": "text", "model": "model"}
+_Opened = Callable[[str], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where texts are kept, and what they must be.
+
+    Attributes:
+        folder: of `texts.arrow`.
+        sha256: of the whole file.
+    """
+
+    folder: str
+    sha256: str
+
+
+def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
+    """The folder of the texts of these shards: another for another content."""
+    told = json.dumps([VERSION, str(PAIRING_SCHEMA), [file.sha256 for file in files], identity], default=str)
+    return f"texts-{domain}-{split}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+
+
+def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened: _Opened, *, anew: bool) -> Kept:
+    """Make the texts where they are not there yet. One process does, others wait for it.
+
+    Args:
+        paths: of the same files, where they are read.
+        anew: texts that are there and damaged are made again, rather than being an error.
+
+    Raises:
+        StoreError: a shard, or what is there already, is damaged.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            try:
+                kept = Kept(str(folder), str(_read_facts(folder)["sha256"]))
+                TextFile(kept, whole=anew).close()
+                return kept
+            except StoreError:
+                if not anew:
+                    raise
+        with atomic_directory(folder) as made:
+            facts = _write(made / _FILE, _joined(_shards(paths, opened)))
+            facts["folder"] = folder.name
+            (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        return Kept(str(folder), str(facts["sha256"]))
+
+
+def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
+    """Texts of batches of PAIRING_SCHEMA in a new folder."""
+    folder.mkdir()
+    facts = _write(folder / _FILE, iter(batches)) | {"folder": folder.name}
+    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    return Kept(str(folder), str(facts["sha256"]))
+
+
+class _Hashing:
+    """A file that is hashed while it is written."""
+
+    closed = False
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.digest = stream, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return self.stream.write(data)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
+    batches: list[list[int]] = []
+    most = {"query": 0, "response": 0}
+    total = {"query": 0, "response": 0}
+    with path.open("wb") as stream:
+        hashing = _Hashing(stream)
+        with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), PAIRING_SCHEMA) as writer:
+            for batch in made:
+                writer.write_batch(batch)
+                responses = batch.column("responses").flatten()
+                batches.append([batch.num_rows, len(responses)])
+                for name, text in (("query", batch.column("query")), ("response", pc.struct_field(responses, "text"))):
+                    lengths = pc.fill_null(pc.binary_length(text), 0)
+                    most[name] = max(most[name], pc.max(lengths).as_py() or 0)
+                    total[name] += pc.sum(lengths).as_py() or 0
+        stream.flush()
+    status = path.stat()
+    return {
+        "version": VERSION,
+        "sha256": hashing.digest.hexdigest(),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "samples": _samples(path, status.st_size),
+        "batches": batches,
+        "most": most,
+        "total": total,
+    }
+
+
+def _shards(paths: Sequence[str], opened: _Opened) -> Iterator[pa.RecordBatch]:
+    for path in paths:
+        with opened(path) as stream, open_shard(stream, path) as shard:
+            yield from read_batches(shard, BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
+
+
+def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows; small batches that follow each other are one."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if waiting and rows + batch.num_rows > BATCH_SIZE:
+            yield _one(waiting)
+            waiting, rows = [], 0
+        waiting.append(batch)
+        rows += batch.num_rows
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
+
+def _samples(path: Path, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for place in np.linspace(0, max(0, size - _SAMPLE), _SAMPLES).astype(np.int64).tolist():
+            stream.seek(place)
+            digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        if facts["version"] != VERSION or not all(
+            name in facts for name in ("sha256", "bytes", "mtime_ns", "samples", "batches", "most", "total")
+        ):
+            raise ValueError("other facts")
+        if facts["folder"] != folder.name:
+            raise ValueError(f"they are of {facts['folder']}")
+        return dict(facts)
+    except FileNotFoundError:
+        raise StoreError(folder, f"the texts of a lazy dataset are no longer there. {_AGAIN}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            folder, f"what is known of the texts of a lazy dataset cannot be read: {error}. {_AGAIN}"
+        ) from None
+
+
+class TextFile:
+    """Texts that are open, memory-mapped.
+
+    Attributes:
+        facts: what `facts.json` says.
+        queries, responses: how many are before each batch, and at the end.
+    """
+
+    def __init__(self, kept: Kept, *, whole: bool = False) -> None:
+        """Open and verify.
+
+        Args:
+            whole: hash all of it, whatever its time stamp.
+
+        Raises:
+            StoreError: missing, or not what was kept.
+        """
+        self.kept, folder = kept, Path(kept.folder)
+        self.facts = _read_facts(folder)
+        if self.facts["sha256"] != kept.sha256:
+            raise self._changed("is of another content than this dataset was made of")
+        path = folder / _FILE
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise self._changed(f"cannot be opened ({error.strerror})") from None
+        status = os.fstat(self.descriptor)
+        self._seen = (status.st_size, status.st_mtime_ns)
+        try:
+            if status.st_size != self.facts["bytes"]:
+                raise self._changed(f"has {status.st_size:,} bytes in place of {self.facts['bytes']:,}")
+            if _samples(path, status.st_size) != self.facts["samples"]:
+                raise self._changed("was changed since it was written")
+            if (whole or status.st_mtime_ns != self.facts["mtime_ns"]) and _sha256(path) != kept.sha256:
+                raise self._changed("was changed since it was written")
+            self.reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            sizes = np.array(self.facts["batches"], dtype=np.int64).reshape(-1, 2)
+            if self.reader.num_record_batches != len(sizes) or not self.reader.schema.equals(PAIRING_SCHEMA):
+                raise self._changed("is not what its facts say")
+        except DAMAGE as error:
+            os.close(self.descriptor)
+            raise self._changed(f"cannot be read: {error}") from None
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        self.queries, self.responses = (np.concatenate([[0], np.cumsum(sizes[:, at])]) for at in (0, 1))
+        self._columns: dict[int, dict[str, pa.Array]] = {}
+
+    def _changed(self, what: str) -> StoreError:
+        return StoreError(self.kept.folder, f"{_FILE}, the texts of a lazy dataset, {what}. {_AGAIN}")
+
+    def close(self) -> None:
+        """Free what only looking at it needed."""
+        os.close(self.descriptor)
+        self.descriptor = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "descriptor", -1) >= 0:
+            os.close(self.descriptor)
+
+    def check(self) -> None:
+        """Raise StoreError where the file was written to, or cut, since it was opened. A deleted one stays whole."""
+        status = os.fstat(self.descriptor)
+        if (status.st_size, status.st_mtime_ns) != self._seen:
+            raise self._changed("was changed while it was open")
+
+    def batch(self, at: int) -> pa.RecordBatch:
+        """Raw rows of PAIRING_SCHEMA."""
+        return self.reader.get_batch(at)
+
+    def columns(self, at: int) -> dict[str, pa.Array]:
+        """What rows show of a batch: of its queries and of its responses."""
+        found = self._columns.get(at)
+        if found is None:
+            batch = self.batch(at)
+            responses = batch.column("responses").flatten()
+            found = {name: batch.column(column) for name, column in QUERY_COLUMNS.items()}
+            found |= {name: pc.struct_field(responses, column) for name, column in RESPONSE_COLUMNS.items()}
+            self._columns[at] = found
+        return found
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+_open: dict[Kept, TextFile] = {}
+
+
+class Texts:
+    """Texts of several domains, numbered through. Pickled as where they are kept.
+
+    Attributes:
+        kept: in their order.
+    """
+
+    def __init__(self, kept: Sequence[Kept]) -> None:
+        self.kept = tuple(kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"kept": self.kept}
+
+    @cached_property
+    def files(self) -> list[TextFile]:
+        """All of them open; one that this process has open already is not verified again.
+
+        Raises:
+            StoreError: see `TextFile`.
+        """
+        for kept in self.kept:
+            if kept not in _open:
+                _open[kept] = TextFile(kept)
+        return [_open[kept] for kept in self.kept]
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, Index], list[tuple[TextFile, int]]]:
+        """The first number of each batch and the end, of queries and of responses; and where each batch is."""
+        places = [(file, at) for file in self.files for at in range(len(file.queries) - 1)]
+        ends = {}
+        for name in ("queries", "responses"):
+            sizes = [np.diff(getattr(file, name)) for file in self.files]
+            ends[name] = np.concatenate([[0], np.cumsum(np.concatenate([*sizes, np.zeros(0, np.int64)]))])
+        return ends, places
+
+    @property
+    def responses(self) -> int:
+        """How many there are."""
+        return int(self._places[0]["responses"][-1])
+
+    def mean_bytes(self, side: str) -> float:
+        """Of a prompt or an answer."""
+        count = max(1, int(self._places[0]["queries" if side == "query" else "responses"][-1]))
+        return float(sum(file.facts["total"][side] for file in self.files) / count)
+
+    def most_bytes(self) -> int:
+        """Of any text."""
+        return max((max(file.facts["most"].values()) for file in self.files), default=0)
+
+    def check(self) -> None:
+        """Raise StoreError where one of them was written to since it was opened."""
+        for file in self.files:
+            file.check()
+
+    @property
+    def batches(self) -> int:
+        """How many there are."""
+        return len(self._places[1])
+
+    def numbered(self, batches: Iterable[int]) -> Iterator[pa.RecordBatch]:
+        """The raw rows of some batches, with the columns NUMBER and FIRST."""
+        ends, places = self._places
+        for at in batches:
+            file, own = places[at]
+            batch = file.batch(own)
+            sizes = pc.fill_null(pc.list_value_length(batch.column("responses")), 0).to_numpy(zero_copy_only=False)
+            first = ends["responses"][at] + np.cumsum(sizes) - sizes
+            number = ends["queries"][at] + np.arange(batch.num_rows)
+            yield pa.RecordBatch.from_arrays(
+                [*batch.columns, pa.array(number), pa.array(first)], names=[*batch.schema.names, NUMBER, FIRST]
+            )
+
+    def gather(self, name: str, numbers: Index) -> pa.StringArray:
+        """Texts by their numbers, which are of queries or of responses.
+
+        Args:
+            name: one of QUERY_COLUMNS or RESPONSE_COLUMNS.
+        """
+        ends, places = self._places
+        bounds = ends["queries" if name in QUERY_COLUMNS else "responses"]
+        if not len(numbers):
+            return pa.array([], pa.string())
+        if numbers.min() < 0 or numbers.max() >= bounds[-1]:
+            raise StoreError(self.kept[0].folder, f"an index names texts that are not there. {_AGAIN}")
+        batch = np.searchsorted(bounds, numbers, side="right") - 1
+        if len(numbers) == 1:
+            file, own = places[int(batch[0])]
+            return file.columns(own)[name].slice(int(numbers[0] - bounds[batch[0]]), 1)
+        order = None
+        if (batch[1:] < batch[:-1]).any():
+            order = np.argsort(batch, kind="stable")
+            numbers, batch = numbers[order], batch[order]
+        starts = np.flatnonzero(np.diff(batch, prepend=-1))
+        parts = []
+        for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(batch)], strict=True):
+            file, own = places[int(batch[begin])]
+            parts.append(file.columns(own)[name].take(pa.array(numbers[begin:end] - bounds[batch[begin]])))
+        found = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+        if order is not None:
+            back = np.empty(len(order), dtype=np.int64)
+            back[order] = np.arange(len(order))
+            found = found.take(pa.array(back))
+        return found
