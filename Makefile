@@ -43,7 +43,7 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	    -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
 	    tests/pairs/test_exit.py tests/pairs/test_epochs.py tests/pairs/test_counting.py tests/store/test_damage.py \
-	    tests/ingest/test_cases.py || exit 1; \
+	    tests/ingest/test_cases.py tests/views || exit 1; \
 	done
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.

@@ -61,10 +61,7 @@ _logger = logging.getLogger("coig_p")
 FOUND = "_found"  # under this name registration hands on the Location that it looked up
 _OPTIONS = (
     *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
-    "weights",
-    "columns",
-    "raw",
-    "lazy",
+    *("weights", "columns", "raw", "lazy"),
 )
 # In a builder's module datasets replaces `open` and other readers by its own, for remote files, and imports scipy.io to
 # do so, which takes as long as a small store does. A module that says this was done is left as it is.
