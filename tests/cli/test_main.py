@@ -163,9 +163,9 @@ def test_what_is_no_store_is_told_what_it_is(store: Path, source: Path, tmp_path
         (source, f"not a store but a file: no manifest.json there. Make one with: coigp import {source} --out STORE"),
         (tmp_path / "absent", "no such directory"),
         (store / "data" / "math", f"a part of one: no manifest.json there. Name {store}"),
-        ("hf://datasets/org/name", "hf download ORG/NAME --repo-type dataset --local-dir STORE"),
     ):
         assert said in run("info", place, code=1).stderr
+    assert "org/name is without manifest.json in the Hub's cache" in run("info", "hf://datasets/org/name", code=3).stderr
     assert "write the repository as org/name" in run("publish", store, "name", "--version", "1.0.0", code=2).stderr
     assert "'x' is not a valid number" in run("pairs", store, "--out", "-", "--threshold", "x", code=2).stderr
 

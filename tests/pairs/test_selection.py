@@ -221,9 +221,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     found: list[object] = []
     stock = Manifest.from_json
 
-    def from_json(text: str, store: object) -> Manifest:
+    def from_json(text: str, store: object, *others: Any) -> Manifest:
         found.append(store)
-        return stock(text, store)
+        return stock(text, store, *others)
 
     monkeypatch.setattr(Manifest, "from_json", from_json)
     return found

@@ -223,8 +223,8 @@ scorer.before = lambda _: where == "scoring" and len(scorer.batches) == 3 and di
 config = score.ScoreConfig("crm", tokens_per_batch=400, again=again)
 with mock.patch.object(score, "_check_unchanged", die if where == "writing" else lambda _: None):
     if where == "ending":
-        real = score._write_manifest
-        score._write_manifest = lambda root, manifest: die() if manifest.rewards else real(root, manifest)
+        real = score.write_manifest
+        score.write_manifest = lambda root, manifest: die() if manifest.rewards else real(root, manifest)
     score.score_store(store, scorer, config)
 """
 
