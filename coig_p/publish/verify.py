@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +160,29 @@ def expected_rows(release: Release) -> RowCounts:
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{_CARD}: its metadata names no configs that can be read: {error!r}") from None
     rows: dict[str, dict[str, int]] = {}
+    by_path = {file.path: file for file in release.files}
+    held: dict[str, int] = {}  # rows by path: many configs may read one file
     for config, split, pattern in wanted:
-        files = [file for file in release.files if fnmatchcase(file.path, pattern)]
+        files = _matching(by_path, pattern)
         if not files:
             raise DataError(f"{_CARD}: {pattern}, of config {config}, matches no file of the release")
         counts = rows.setdefault(config, {})
         for file in files:
             try:
-                counts[split] = counts.get(split, 0) + pq.read_metadata(file.source).num_rows
+                if file.path not in held:
+                    held[file.path] = pq.read_metadata(file.source).num_rows
             except pa.ArrowInvalid as error:
                 raise DataError(f"{file.path}, of config {config}, is not readable as Parquet: {error}") from None
+            counts[split] = counts.get(split, 0) + held[file.path]
     return rows
+
+
+def _matching(by_path: Mapping[str, ReleaseFile], pattern: str) -> list[ReleaseFile]:
+    """The files that a pattern of a card matches, in the release's order. Most patterns are paths."""
+    if not any(sign in pattern for sign in "*?["):
+        return [by_path[pattern]] if pattern in by_path else []
+    matches = re.compile(translate(pattern)).match
+    return [file for path, file in by_path.items() if matches(path)]
 
 
 def _data_files(given: Any) -> Iterator[tuple[str, list[str]]]:

@@ -35,7 +35,16 @@ from coig_p.core.objects import ObjectPath
 from coig_p.core.small_files import read_whole
 from coig_p.errors import StoreError
 from coig_p.schema import LISTED_APART, SCHEMA_VERSION
-from coig_p.store.manifest import LISTING, MANIFEST, Manifest, StoreFile, listing_name, manifest_text, read_entry
+from coig_p.store.manifest import (
+    LARGEST_MANIFEST,
+    LISTING,
+    MANIFEST,
+    Manifest,
+    StoreFile,
+    listing_name,
+    manifest_text,
+    read_entry,
+)
 from coig_p.store.reading import DAMAGE
 
 MOST_INLINE = 10_000
@@ -68,10 +77,13 @@ def write_manifest(root: Path, manifest: Manifest) -> Manifest:
 
     Returns:
         The manifest as it is read from there.
+
+    Raises:
+        StoreError: it would be larger than readers take; nothing was written.
     """
     own = [file for file in manifest.files if file.role != LISTING]
     many = [file for file in own if file.role in LISTED]
-    name = ""
+    name, content = "", b""
     if len(many) <= MOST_INLINE or manifest.schema_version < SCHEMA_VERSION:
         version = min(manifest.schema_version, SCHEMA_VERSION)
         manifest = replace(manifest, files=tuple(own), schema_version=version)
@@ -80,11 +92,13 @@ def write_manifest(root: Path, manifest: Manifest) -> Manifest:
         content = listing_bytes(many)
         sha256 = hashlib.sha256(content).hexdigest()
         name = listing_name(sha256)
-        _write_once(root / name, content)
         few = [StoreFile(name, LISTING, sha256, len(content), rows=len(many))]
         few += [file for file in own if file.role not in LISTED]
         manifest = replace(manifest, files=(*many, *few), schema_version=LISTED_APART)
         text = manifest_text(replace(manifest, files=tuple(few)))
+    _check_is_read_again(root, text, len(own))
+    if name:
+        _write_once(root / name, content)
     with atomic_file(root / MANIFEST) as stream:
         stream.write(text.encode())
     # In an object store readers may hold the manifest before, and go on with its list.
@@ -130,6 +144,16 @@ def listing_bytes(files: Sequence[StoreFile]) -> bytes:
     if len(content) > _MOST_BYTES:
         raise StoreError("the list of files", f"{len(files):,} files are more than a store may have: cut it in two")
     return content
+
+
+def _check_is_read_again(root: Path, text: str, files: int) -> None:
+    """Raise StoreError where a manifest is larger than readers take, as an old version with many files may be."""
+    size = len(text.encode())
+    if size > LARGEST_MANIFEST:
+        problem = (
+            f"its {MANIFEST} would be {size:,} bytes long for {files:,} files, and readers take {LARGEST_MANIFEST:,}"
+        )
+        raise StoreError(root, f"{problem}: make fewer and larger shards, or cut the store in two")
 
 
 def _write_once(path: Path, content: bytes) -> None:

@@ -29,7 +29,8 @@ _COUNTED = ("queries", "responses", "scores", "comparisons")
 _TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
 _SHOWN = 8  # domains that a short line names
-_MOST_BYTES = 32 << 20  # a shard takes some 400
+LARGEST_MANIFEST = 32 << 20
+"""Of a manifest.json; a shard that it lists itself takes some 400."""
 _LONGEST_NAME = 255  # bytes of a part of a path, as file systems have it
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # as the stock library reads one
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -166,6 +167,11 @@ class Manifest:
     both_orders: bool = False
     sha256: str | None = field(default=None, compare=False)
     place: str | None = field(default=None, compare=False)
+
+    @cached_property
+    def reward_files_by_path(self) -> Mapping[str, StoreFile]:
+        """Kept, as it is asked for shard after shard."""
+        return {file.path: file for file in self.files if file.role == "rewards"}
 
     def __repr__(self) -> str:
         return f"Manifest({self.summary()})"
@@ -323,7 +329,7 @@ def read_manifest(path: Path) -> str:
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, or is larger than any that this package writes.
     """
-    return read_small(path, _MOST_BYTES)
+    return read_small(path, LARGEST_MANIFEST)
 
 
 def check_domain_name(manifest: Manifest, domain: str) -> None:

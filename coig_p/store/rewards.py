@@ -75,7 +75,7 @@ def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], sto
     """
     if name not in manifest.rewards:
         raise UnknownNameError("rewards", name, manifest.rewards)
-    listed = {file.path: file for file in manifest.files if file.role == REWARDS}
+    listed = manifest.reward_files_by_path
     found = []
     for shard in shards:
         path = reward_path(name, shard)

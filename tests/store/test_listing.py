@@ -233,3 +233,20 @@ def test_store_files_in_memory_are_those_of_the_list(tmp_path: Path, few: None) 
     table = pq.read_table(store / lists(store)[0])
     assert table.schema == COLUMNS
     assert [StoreFile(**row) for row in table.to_pylist()] == list(Store.open(store).manifest.files[: table.num_rows])
+
+
+def test_a_manifest_that_nobody_could_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = replace(Store.open(make_store(tmp_path / "store", rows())).manifest, schema_version=1)
+    assert len(manifest.files) > 1
+    size = len(manifest.to_json().encode())
+    for name, most in (("whole", size), ("none", size - 1)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(listing, "LARGEST_MANIFEST", most)
+        if name == "whole":
+            write_manifest(tmp_path / name, manifest)
+            continue
+        with pytest.raises(StoreError, match=rf"would be {size:,} bytes long .* readers take {most:,}: make fewer"):
+            write_manifest(tmp_path / name, manifest)
+        assert not list((tmp_path / name).iterdir())
