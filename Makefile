@@ -35,6 +35,7 @@ test: $(DEVELOP)
 
 MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))
 
+# Views rely on datasets' own parts; the newest is what `make test` has.
 # Old versions warn about newer ones of each other; that is not ours to fix, so -W default.
 test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	@for name in $(MATRIX); do \
@@ -43,7 +44,7 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	    -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
 	    tests/pairs/test_exit.py tests/pairs/test_epochs.py tests/pairs/test_counting.py tests/store/test_damage.py \
-	    tests/ingest/test_cases.py tests/views || exit 1; \
+	    tests/ingest/test_cases.py $$([ $$name = newest ] || echo tests/views) || exit 1; \
 	done
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.

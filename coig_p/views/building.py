@@ -20,6 +20,8 @@ from coig_p.views.indexing import ROWS, index_schema, index_tables
 from coig_p.views.loading import keep_texts, ranges, view, write_made_of
 from coig_p.views.texts import Kept, Texts
 
+_patched_for_streaming = True  # see coig_p/builder.py
+
 _logger = logging.getLogger("coig_p")
 
 
