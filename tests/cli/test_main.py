@@ -165,7 +165,7 @@ def test_what_is_no_store_is_told_what_it_is(store: Path, source: Path, tmp_path
         (store / "data" / "math", f"a part of one: no manifest.json there. Name {store}"),
     ):
         assert said in run("info", place, code=1).stderr
-    assert "org/name is without manifest.json in the Hub's cache" in run("info", "hf://datasets/org/name", code=3).stderr
+    assert "org/name is without manifest.json in the Hub" in run("info", "hf://datasets/org/name", code=3).stderr
     assert "write the repository as org/name" in run("publish", store, "name", "--version", "1.0.0", code=2).stderr
     assert "'x' is not a valid number" in run("pairs", store, "--out", "-", "--threshold", "x", code=2).stderr
 
