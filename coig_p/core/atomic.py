@@ -121,10 +121,7 @@ def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
-        _unfinished[temporary] = os.getpid()
-        lock = None
-        try:
-            lock = _lock(temporary)
+        with _gone_after(temporary):
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             if was_there:
@@ -140,12 +137,24 @@ def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
                 os.rename(temporary, target)
                 shutil.rmtree(aside, ignore_errors=True)
             finished.append(target)
-        finally:
-            # After an exchange the temporary name holds the old directory, after an error the new one.
-            shutil.rmtree(temporary, ignore_errors=True)
-            _unfinished.pop(temporary, None)
-            if lock is not None:
-                os.close(lock)
+
+
+@contextlib.contextmanager
+def _gone_after(temporary: Path) -> Iterator[None]:
+    """Remove what has the name of a temporary directory when the block ends, or the process by a signal.
+
+    After an exchange that is the old directory, after an error the new one.
+    """
+    _unfinished[temporary] = os.getpid()
+    lock = None
+    try:
+        lock = _lock(temporary)
+        yield
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _unfinished.pop(temporary, None)
+        if lock is not None:
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -155,16 +164,8 @@ def _staged(target: ObjectPath) -> Iterator[Path]:
     with _naming(parent):
         _remove_leftovers(parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=parent))
-    _unfinished[temporary] = os.getpid()
-    lock = None
-    try:
-        lock = _lock(temporary)
+    with _gone_after(temporary):
         yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _unfinished.pop(temporary, None)
-        if lock is not None:
-            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -178,12 +179,8 @@ def passing_directory(prefix: str, parent: Path | None = None) -> Iterator[Path]
         OSError: it cannot be made.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    _unfinished[folder] = os.getpid()
-    try:
+    with _gone_after(folder):
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _unfinished.pop(folder, None)
 
 
 @contextlib.contextmanager

@@ -73,9 +73,9 @@ def test_it_is_published_signed_and_yanked(hub: FaultyHub, releases: tuple[Store
         tree = repository.find(revision).tree
         assert [path for path in tree if path.startswith("files-")] == [list_of(store)]
         folder = tmp_path / revision
-        for path, blob in tree.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(repository.objects.path(blob.sha256).read_bytes())
+        for name, blob in tree.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(repository.objects.path(blob.sha256).read_bytes())
         assert Store.open(folder).verify() == []
         assert check_signature(folder, public)
 
