@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from coig_p.pairs.counting import PlannedSplit, StreamPlan
     from coig_p.planning import plan
     from coig_p.store.store import Store
-    from coig_p.views.table import materialize
+    from coig_p.views.dataset import materialize
 
 __all__ = [
     "CoigPError",
@@ -62,7 +62,7 @@ _WHERE = {
     "Store": "coig_p.store.store",
     "StreamPlan": "coig_p.pairs.counting",
     "load_dataset": "coig_p.builder",
-    "materialize": "coig_p.views.table",
+    "materialize": "coig_p.views.dataset",
     "plan": "coig_p.planning",
 }
 

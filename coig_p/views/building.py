@@ -16,6 +16,7 @@ from coig_p.pairs.splits import OneSplit
 from coig_p.schema import NAME
 from coig_p.store.locate import download
 from coig_p.store.manifest import StoreFile
+from coig_p.views.dataset import ViewDataset
 from coig_p.views.indexing import ROWS, index_schema, index_tables
 from coig_p.views.loading import keep_texts, ranges, view, write_made_of
 from coig_p.views.texts import Kept, Texts
@@ -105,7 +106,8 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
         index, selection = kwargs["arrow_table"], self.config.selection
         kwargs["arrow_table"] = view(index, self._output_dir, self._cache_dir_root, selection, in_memory=in_memory)
-        return datasets.Dataset(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
+        made = datasets.Dataset if in_memory else ViewDataset
+        return made(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
 
     def as_streaming_dataset(self, *args: Any, **options: Any) -> Any:
         """As datasets has it; a stream copies nothing that a view could spare."""

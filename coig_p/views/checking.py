@@ -36,6 +36,7 @@ def _try(folder: Path) -> None:
     from datasets.table import MemoryMappedTable
 
     from coig_p.schema import PAIR_SCHEMAS, PAIRING_SCHEMA
+    from coig_p.views.dataset import ViewDataset
     from coig_p.views.indexing import index_schema, shown_columns
     from coig_p.views.table import Recipe, ViewTable
     from coig_p.views.texts import Texts, write_batches
@@ -66,7 +67,7 @@ def _try(folder: Path) -> None:
         schema=schema,
     )
     recipe = Recipe(MemoryMappedTable.from_file(str(folder / "index.arrow")), texts, shown_columns(schema))
-    view, plain = datasets.Dataset(ViewTable(recipe)), datasets.Dataset(expected)
+    view, plain = ViewDataset(ViewTable(recipe)), datasets.Dataset(expected)
     assert view.features == plain.features, "features"
     assert view.cache_files, "cache_files"
     for one, other in (

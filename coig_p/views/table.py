@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         self.path = os.path.abspath(paths[0]) if paths else ""
         self._batches = [batch for batch in recipe.index.to_batches() if len(batch)]
         self._offsets = np.cumsum([0, *(len(batch) for batch in self._batches)], dtype=np.int64)
+        self._begins: list[int] = self._offsets.tolist()
         self._numbers: dict[str, list[Any]] = {
             name: [batch.column(name).to_numpy() for batch in self._batches]
             for name in {one.number for one in recipe.columns.values()}
@@ -176,9 +178,30 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         end = self.num_rows if length is None else min(self.num_rows, offset + max(0, length))
         if offset >= end:
             return pa.Table.from_batches([], schema=self._schema)
+        if end - offset == 1:
+            return self._row(offset)
         if self._is_large(end - offset):
             return self._spilled.fast_slice(offset, end - offset).replace_schema_metadata(self.metadata)
         return self._decoded(*self._sliced(offset, end))
+
+    def _row(self, at: int) -> pa.Table:
+        """One row: slices of what is there, without arrays of numbers."""
+        texts = self.recipe.texts
+        if self._holds_text:
+            texts.check()
+        own = bisect_right(self._begins, at) - 1
+        batch, local = self._batches[own], at - self._begins[own]
+        made: dict[tuple[str, str | None, pa.DataType], pa.Array] = {}
+        for one in self.recipe.columns.values():
+            key = (one.number, one.text, one.type)
+            if key not in made:
+                numbers = batch.column(one.number).slice(local, 1)
+                if one.text is None:
+                    made[key] = numbers.cast(one.type) if pa.types.is_boolean(one.type) else numbers
+                else:
+                    made[key] = _as_type(one, texts.one(one.text, numbers[0].as_py()))
+        arrays = [made[one.number, one.text, one.type] for one in self.recipe.columns.values()]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def fast_gather(self, indices: Sequence[int] | Index) -> pa.Table:
         """Rows decoded, in this order."""
@@ -208,7 +231,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _is_large(self, rows: int) -> bool:
         return rows > 1 and self._holds_text and rows * self._row_bytes > _IN_MEMORY
 
-    @property
+    @cached_property
     def _holds_text(self) -> bool:
         return any(one.text for one in self.recipe.columns.values())
 
@@ -263,10 +286,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _array(self, one: Shown, numbers: Any) -> pa.Array:
         if one.text is None:
             return pa.array(numbers != 0) if pa.types.is_boolean(one.type) else pa.array(numbers)
-        texts = self.recipe.texts.gather(one.text, numbers)
-        if pa.types.is_string(one.type):
-            return texts
-        return messages("user" if one.text == "prompt" else "assistant", texts)
+        return _as_type(one, self.recipe.texts.gather(one.text, numbers))
 
     # What needs the whole
 
@@ -354,22 +374,5 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         return self._spilled.replace_schema_metadata(self.metadata)
 
 
-def materialize(dataset: Any) -> Any:
-    """The plain dataset of a lazy one: the same rows, format and selection, and no view in it.
-
-    Args:
-        dataset: a Dataset, or a dict of them; one that is plain already is returned as it is.
-
-    Raises:
-        StoreError: the texts are not what they were, or there is no room for the rows.
-    """
-    if isinstance(dataset, dict):
-        return type(dataset)({name: materialize(one) for name, one in dataset.items()})
-    table = getattr(dataset, "_data", None)
-    if not isinstance(table, ViewTable):
-        return dataset
-    import copy
-
-    found = copy.copy(dataset)
-    found._data = table.plain()
-    return found
+def _as_type(one: Shown, texts: pa.StringArray) -> pa.Array:
+    return texts if pa.types.is_string(one.type) else messages("user" if one.text == "prompt" else "assistant", texts)

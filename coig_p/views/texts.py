@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -263,9 +264,9 @@ class TextFile:
         os.close(self.descriptor)
         self.descriptor = -1
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if getattr(self, "descriptor", -1) >= 0:
-            os.close(self.descriptor)
+            close(self.descriptor)  # at the end of the interpreter nothing is left of `os`
 
     def check(self) -> None:
         """Raise StoreError where the file was written to, or cut, since it was opened. A deleted one stays whole."""
@@ -335,6 +336,11 @@ class Texts:
             ends[name] = np.concatenate([[0], np.cumsum(np.concatenate([*sizes, np.zeros(0, np.int64)]))])
         return ends, places
 
+    @cached_property
+    def _begins(self) -> dict[str, list[int]]:
+        """The numbers of `_places`, which plain integers are found in faster."""
+        return {name: ends.tolist() for name, ends in self._places[0].items()}
+
     @property
     def responses(self) -> int:
         """How many there are."""
@@ -372,6 +378,18 @@ class Texts:
                 [*batch.columns, pa.array(number), pa.array(first)], names=[*batch.schema.names, NUMBER, FIRST]
             )
 
+    def one(self, name: str, number: int) -> pa.StringArray:
+        """One text by its number, as `gather` has several: a slice of the file."""
+        bounds = self._begins["queries" if name in QUERY_COLUMNS else "responses"]
+        if not 0 <= number < bounds[-1]:
+            raise self._foreign()
+        at = bisect_right(bounds, number) - 1
+        file, own = self._places[1][at]
+        return file.columns(own)[name].slice(number - bounds[at], 1)
+
+    def _foreign(self) -> StoreError:
+        return StoreError(self.kept[0].folder, f"an index names texts that are not there. {_AGAIN}")
+
     def gather(self, name: str, numbers: Index) -> pa.StringArray:
         """Texts by their numbers, which are of queries or of responses.
 
@@ -383,11 +401,8 @@ class Texts:
         if not len(numbers):
             return pa.array([], pa.string())
         if numbers.min() < 0 or numbers.max() >= bounds[-1]:
-            raise StoreError(self.kept[0].folder, f"an index names texts that are not there. {_AGAIN}")
+            raise self._foreign()
         batch = np.searchsorted(bounds, numbers, side="right") - 1
-        if len(numbers) == 1:
-            file, own = places[int(batch[0])]
-            return file.columns(own)[name].slice(int(numbers[0] - bounds[batch[0]]), 1)
         order = None
         if (batch[1:] < batch[:-1]).any():
             order = np.argsort(batch, kind="stable")

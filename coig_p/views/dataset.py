@@ -1,0 +1,88 @@
+"""A dataset over a view, which decodes no column that an operation does not read."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import datasets
+from datasets.fingerprint import Hasher
+
+from coig_p.views.table import ViewTable
+
+
+class ViewDataset(datasets.Dataset):  # type: ignore[misc]
+    """A Dataset as any other. datasets decodes whole rows for `filter`, `map` and `sort`; here they are narrowed first."""
+
+    def map(self, *args: Any, **options: Any) -> datasets.Dataset:
+        """See `datasets.Dataset.map`. `filter` maps too, with all columns removed and those that it reads named."""
+        asked = _arguments(datasets.Dataset.map, self, args, options)
+        read, removed = _names(asked.get("input_columns")), _names(asked.get("remove_columns"))
+        if self._is_view and not self._format_columns and self._has(read) and set(removed) == set(self.column_names):
+            asked["remove_columns"] = read
+            return datasets.Dataset.map(self.select_columns(read), **asked)
+        return super().map(*args, **options)
+
+    def sort(self, *args: Any, **options: Any) -> datasets.Dataset:
+        """See `datasets.Dataset.sort`."""
+        asked = _arguments(datasets.Dataset.sort, self, args, options)
+        read = _names(asked.get("column_names"))
+        if not (self._is_view and self._has(read)):
+            return super().sort(*args, **options)
+        narrow = datasets.Dataset.sort(self.with_format(None).select_columns(read), **asked)
+        found = copy.deepcopy(self)
+        found._indices = narrow._indices
+        found._fingerprint = asked.get("new_fingerprint") or Hasher.hash([self._fingerprint, narrow._fingerprint])
+        return found
+
+    @property
+    def _is_view(self) -> bool:
+        return isinstance(self._data, ViewTable)
+
+    def _has(self, names: list[str]) -> bool:
+        return bool(names) and set(names) <= set(self.column_names)
+
+    # datasets makes a Dataset of its own of some of the rows
+
+    def _new_dataset_with_indices(self, *args: Any, **options: Any) -> datasets.Dataset:
+        return _as_view(super()._new_dataset_with_indices(*args, **options))
+
+    def _select_contiguous(self, *args: Any, **options: Any) -> datasets.Dataset:
+        return _as_view(super()._select_contiguous(*args, **options))
+
+
+def _as_view(dataset: datasets.Dataset) -> datasets.Dataset:
+    if type(dataset) is datasets.Dataset:
+        dataset.__class__ = ViewDataset
+    return dataset
+
+
+def _arguments(method: Any, dataset: datasets.Dataset, args: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What was passed, by name. What is passed wrongly is an error, as of the method itself."""
+    found = dict(inspect.signature(method).bind(dataset, *args, **options).arguments)
+    found.pop("self")
+    return found
+
+
+def _names(given: Any) -> list[str]:
+    return [] if given is None else [given] if isinstance(given, str) else list(given)
+
+
+def materialize(dataset: Any) -> Any:
+    """The plain dataset of a lazy one: the same rows, format and selection, and no view in it.
+
+    Args:
+        dataset: a Dataset, or a dict of them; one that is plain already is returned as it is.
+
+    Raises:
+        StoreError: the texts are not what they were, or there is no room for the rows.
+    """
+    if isinstance(dataset, dict):
+        return type(dataset)({name: materialize(one) for name, one in dataset.items()})
+    table = getattr(dataset, "_data", None)
+    if not isinstance(table, ViewTable):
+        return dataset
+    found = copy.copy(dataset)
+    found._data, found.__class__ = table.plain(), datasets.Dataset
+    return found
