@@ -13,7 +13,7 @@ from coig_p.views.table import ViewTable
 
 
 class ViewDataset(datasets.Dataset):  # type: ignore[misc]
-    """A Dataset as any other. datasets decodes whole rows for `filter`, `map` and `sort`; here they are narrowed first."""
+    """A Dataset as any other, which is narrowed before `filter`, `map` and `sort`: datasets decodes whole rows."""
 
     def map(self, *args: Any, **options: Any) -> datasets.Dataset:
         """See `datasets.Dataset.map`. `filter` maps too, with all columns removed and those that it reads named."""

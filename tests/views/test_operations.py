@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import os
 import pickle
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coig_p
-from coig_p.errors import CoigPError, StoreError, UsageError
+from coig_p.errors import CoigPError, UsageError
 from coig_p.views.table import ViewTable
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of datasets' own calls of Arrow
@@ -65,6 +60,12 @@ def written(ds: Dataset, kind: str, tmp: Path) -> bytes | Any:
     return where.read_bytes()
 
 
+def by_number(ds: Dataset, **options: Any) -> Dataset:
+    name = next((one for one in ("margin", "score", "label") if one in ds.column_names), "query_id")
+    middle = sorted(ds.with_format(None)[name])[len(ds) // 2]
+    return ds.filter(lambda one: one >= middle, input_columns=name, **options)
+
+
 Operation = Callable[[Dataset, Path], Any]
 OPERATIONS: dict[str, Operation] = {
     "a row": lambda ds, _: ds[5],
@@ -95,7 +96,21 @@ OPERATIONS: dict[str, Operation] = {
     "filter of batches": lambda ds, _: ds.filter(
         lambda some: [one[-1] == "1" for one in some["query_id"]], batched=True
     ),
+    "filter by two columns": lambda ds, _: ds.filter(
+        lambda one, other: str(one) > other, input_columns=[ds.column_names[0], "query_id"]
+    ),
+    "filter by numbers": lambda ds, _: by_number(ds),
+    "filter by numbers of some": lambda ds, _: by_number(ds.shuffle(seed=1).select(range(60)).skip(3)),
+    "filter by numbers in processes": lambda ds, _: by_number(ds, num_proc=2),
+    "filter by numbers of a format": lambda ds, _: by_number(ds.with_format("numpy", columns=["query_id"])),
+    "map a column to fewer": lambda ds, _: ds.map(
+        lambda one: {"query_id": one + "x"}, input_columns="query_id", remove_columns=ds.column_names
+    ),
+    "map a column": lambda ds, _: ds.map(lambda one: {"n": one}, input_columns=["query_id"]),
     "sort": lambda ds, _: ds.sort("query_id", reverse=True),
+    "sort by a number": lambda ds, _: ds.sort(ds.column_names[-3]),
+    "sort some": lambda ds, _: ds.shuffle(seed=1).select(range(50)).sort("query_id", reverse=True).select([3, 1]),
+    "sort with a format": lambda ds, _: ds.with_format("numpy", columns=["prompt"]).sort("query_id").format,
     "sort by two": lambda ds, _: ds.sort(["domain", "query_id"]),
     "select": lambda ds, _: ds.select([9, 3, 3, 50]),
     "select in order": lambda ds, _: ds.select(range(20, 90)),
@@ -175,7 +190,8 @@ STEPS: dict[str, Callable[[Dataset, int], Dataset]] = {
     "range": lambda ds, n: ds.select(range(min(n, len(ds) - 1), len(ds))),
     "shuffle": lambda ds, n: ds.shuffle(seed=n),
     "shard": lambda ds, n: ds.shard(2, n % 2) if len(ds) > 1 else ds,
-    "sort": lambda ds, n: ds.sort("query_id"),
+    "sort": lambda ds, n: ds.sort("query_id", reverse=n % 2 == 1),
+    "by a column": lambda ds, n: kept if len(kept := by_number(ds)) else ds,
     "filter": lambda ds, n: kept if len(kept := ds.filter(lambda row: hash_of(row) % 3 != n % 3)) else ds,
     "rename": lambda ds, n: renamed(ds, f"c{n}"),
     "remove": lambda ds, n: ds.remove_columns(ds.column_names[-1]) if ds.column_names[-1] != "query_id" else ds,
@@ -270,7 +286,7 @@ def test_numbers_alone_are_never_spilled_and_texts_once(load: Any, caplog: Any) 
     folder = Path(lazy.cache_files[0]["filename"]).parent
     with caplog.at_level(logging.WARNING, logger="coig_p"):
         assert lazy.unique("margin")
-        lazy.select_columns(["margin", "chosen_score"]).sort("margin")
+        lazy.sort("margin").filter(lambda one: one > 2, input_columns="margin")[:3]
         assert not list(folder.glob("cache-view-*"))
         assert not caplog.records
         assert lazy.data.table.num_rows == len(lazy) == copy.deepcopy(lazy).data.table.num_rows
@@ -280,135 +296,6 @@ def test_numbers_alone_are_never_spilled_and_texts_once(load: Any, caplog: Any) 
     assert len(list(folder.glob("cache-view-*.arrow"))) == 1
     assert lazy.cleanup_cache_files() >= 1
     assert not list(folder.glob("cache-view-*"))
-
-
-def texts_of(cache: str) -> Path:
-    return next(Path(cache, "coig-p").glob("texts-*/texts.arrow"))
-
-
-def damage_cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 100)
-
-
-def damage_other(path: Path) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(path.stat().st_size // 2)
-        stream.write(b"XXXX")
-
-
-@pytest.mark.parametrize("damage", [damage_cut, damage_other])
-def test_texts_that_change_while_they_are_open_are_an_error(
-    load: Any, cache: str, damage: Callable[[Path], None]
-) -> None:
-    lazy = load(lazy=True)
-    assert lazy[0]
-    damage(texts_of(cache))
-    for read in (lambda: lazy[0], lambda: lazy[:5], lambda: list(lazy), lambda: lazy[[3, 1]]):
-        with pytest.raises(StoreError, match=r"was changed while it was open\. Load again with download_mode="):
-            read()
-
-
-def test_texts_that_are_deleted_or_replaced_while_open_stay_what_they_were(load: Any, cache: str) -> None:
-    lazy, copied = load(lazy=True), load()
-    path = texts_of(cache)
-    path.unlink()
-    path.write_bytes(b"something else")
-    assert list(lazy) == list(copied)
-
-
-@pytest.mark.parametrize("how", ["cut", "other", "deleted", "facts", "swapped"])
-def test_texts_that_changed_between_two_opens(store: Path, cache: str, how: str) -> None:
-    code = (
-        "import sys, coig_p; from coig_p.errors import StoreError\n"
-        "more = {'download_mode': sys.argv[3]} if len(sys.argv) > 3 else {}\n"
-        "try: print(len(coig_p.load_dataset('math', data_dir=sys.argv[1], cache_dir=sys.argv[2], split='train',"
-        " lazy=True, **more)[:]['prompt']))\n"
-        "except StoreError as error: print('StoreError', error)"
-    )
-
-    def run(*more: str) -> str:
-        command = [sys.executable, "-c", code, str(store), cache, *more]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    rows = run()
-    assert int(rows) > 100
-    path = texts_of(cache)
-    if how == "cut":
-        damage_cut(path)
-    elif how == "other":
-        damage_other(path)
-    elif how == "deleted":
-        shutil.rmtree(path.parent)
-    elif how == "facts":
-        (path.parent / "facts.json").write_text("{")
-    else:
-        coig_p.load_dataset("chat", data_dir=str(store), cache_dir=cache, split="train", lazy=True)
-        other = next(one for one in Path(cache, "coig-p").glob("texts-chat-*"))
-        shutil.rmtree(path.parent)
-        shutil.copytree(other, path.parent)
-    said = run()
-    assert said.startswith("StoreError"), said
-    assert 'download_mode="force_redownload"' in said
-    assert run("force_redownload") == rows
-    assert run() == rows
-
-
-def test_a_copied_cache_is_hashed_and_read(load: Any, store: Path, cache: str, tmp_path: Path) -> None:
-    copied = load().to_list()
-    load(lazy=True)
-    moved = tmp_path / "moved"
-    shutil.copytree(cache, moved, copy_function=shutil.copy)
-    code = (
-        "import sys, json, coig_p; ds = coig_p.load_dataset('math', data_dir=sys.argv[1], cache_dir=sys.argv[2],"
-        " split='train', lazy=True); print(json.dumps(ds.to_list()))"
-    )
-    command = [sys.executable, "-c", code, str(store), str(moved)]
-    assert json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == copied
-
-
-def test_ten_processes_load_at_once(store: Path, cache: str, load: Any) -> None:
-    code = (
-        "import sys, coig_p; ds = coig_p.load_dataset('all', data_dir=sys.argv[1], cache_dir=sys.argv[2],"
-        " split='train', lazy=True, threshold=int(sys.argv[3])); print(len(ds[:]['chosen']), ds[-1]['query_id'])"
-    )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, str(store), cache, str(1 + at % 3)], stdout=subprocess.PIPE)
-        for at in range(10)
-    ]
-    said = [one.communicate()[0].decode().strip() for one in running]
-    assert all(one.returncode == 0 for one in running)
-    for at in range(3):
-        copied = load("all", threshold=1 + at)
-        assert set(said[at::3]) == {f"{len(copied)} {copied[-1]['query_id']}"}
-    assert len(list(Path(cache, "coig-p").glob("texts-*/texts.arrow"))) == 2
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-def test_a_full_disk_during_a_spill(store: Path, cache: str) -> None:
-    code = (
-        "import sys, signal, resource, pathlib, coig_p; from coig_p.errors import StoreError\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "ds = coig_p.load_dataset('math', data_dir=sys.argv[1], cache_dir=sys.argv[2], split='train', lazy=True)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))\n"
-        "folder = pathlib.Path(ds.cache_files[0]['filename']).parent; before = sorted(folder.iterdir())\n"
-        "try: ds.data.table\n"
-        "except StoreError as error: print(error)\n"
-        "assert sorted(folder.iterdir()) == before\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
-        "assert ds.data.table.num_rows == len(ds) and ds.data.table.to_pylist() == ds.to_list()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(store), cache], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "could not be written to cache-view-" in done.stdout
-    assert "Make room there" in done.stdout
-
-
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_a_data_loader(load: Any, context: str) -> None:
-    torch_data = pytest.importorskip("torch.utils.data", reason="needs torch")
-    lazy, copied = load(lazy=True), load()
-    loader = torch_data.DataLoader(lazy, batch_size=None, num_workers=2, multiprocessing_context=context)
-    assert list(loader) == list(copied)
 
 
 def test_what_a_row_lacks_is_the_same_error(tmp_path: Path, rows: Any, cache: str) -> None:
