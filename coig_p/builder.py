@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,9 +34,10 @@ from coig_p.pairs.plan import (
     Block,
     Group,
     ShardConfig,
-    block_tables,
+    block_rows,
     count_rows,
     make_plan,
+    read_group,
     read_groups,
     warn_uneven,
 )
@@ -117,8 +118,7 @@ def make_config(
         if option not in _OPTIONS:
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
     raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
-    columns = options.pop("columns", None)
-    lazy = flag("lazy", options.pop("lazy", False))
+    columns, lazy = options.pop("columns", None), flag("lazy", options.pop("lazy", False))
     if lazy and raw:
         raise UsageError("raw rows are copied once, whatever is loaded: lazy=True is for pairs. Leave it out")
     if name.endswith(RAW_SUFFIX) and not raw:
@@ -336,18 +336,21 @@ class CoigP(LazyBuilder):
         shards: Sequence[Sequence[Block]] = (),
         ranges: Sequence[tuple[int, int]] = (),
         texts: Texts | None = None,
+        places: Mapping[tuple[str, int], tuple[int, int]] | None = None,
         split: OneSplit | None,
         streaming: bool,
         epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
         if texts is not None:
-            yield from ((_Key(0, number), table) for number, table in self._index_tables(texts, ranges, split))
+            yield from (
+                (_Key(0, at), table) for at, table in self._index_tables(texts, ranges or shards, places, split)
+            )
             return
         wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
-        places: dict[int, int] = {}
+        stored: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
-        placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
+        placed: Callable[[int], int] = lambda shard: shard if streaming else stored.setdefault(shard, len(stored))  # noqa: E731
         read = (
             Shard(partial(self.opened, file), groups, partial(rewards_beside, file, selection.rewards, self.opened))
             for file, groups in zip(files, row_groups, strict=True)
@@ -355,9 +358,10 @@ class CoigP(LazyBuilder):
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
             yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
         for shard, blocks in enumerate(shards):
-            pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
-            made = (table for block in blocks for table in block_tables(block, self.opened, pairs, split, seed, shape))
-            for number, table in enumerate(ahead(made)):
+            read_one = partial(read_group, opened=self.opened, rewards=selection.rewards)
+            how = (read_one, selection.pairs, split, selection.order.seed(epoch), selection.shape)
+            found = (block_rows(block, *how) for block in blocks)
+            for number, table in enumerate(ahead(table for rows in found for table in rows.tables())):
                 yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
 
     def _wanted(self) -> pa.Schema:

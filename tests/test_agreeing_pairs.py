@@ -32,6 +32,7 @@ from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.store import Store
 from coig_p.validation import load_rules
+from coig_p.views.table import ViewTable
 
 Row = dict[str, Any]
 TRIED: list[Row] = [
@@ -98,9 +99,12 @@ def test_every_way_to_load_gives_the_oracles_pairs(options: Row, load: Any, rows
     assert load(**options).to_list() == wanted
     assert list(load(streaming=True, **options)) == wanted
     assert load(num_proc=2, **options | {"seed": 1}).to_list() == wanted
+    assert load(lazy=True, **options).to_list() == wanted
+    assert isinstance(load(lazy=True, **options).data, ViewTable)
     assert list(load(streaming=True, shards=4, **options)) == wanted
     shuffled = list(load(streaming=True, shuffle_seed=3, shards=2, **options))
     assert shuffled == load(shuffle_seed=3, shards=2, **options).to_list()
+    assert shuffled == load(shuffle_seed=3, shards=2, lazy=True, **options).to_list()
     assert sorted(map(repr, shuffled)) == sorted(map(repr, wanted))
     plan = coig_p.plan("math", data_dir=str(rewarded), shuffle_seed=3, shards=2, epochs=2, **options)
     assert plan.rows == len(wanted)

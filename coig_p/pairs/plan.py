@@ -204,24 +204,24 @@ def _blocks(pieces: Sequence[Piece], most: int) -> Iterator[Block]:
         yield tuple(block)
 
 
-def block_tables(
+def block_rows(
     block: Block,
-    opened: Callable[[str], Any],
+    read: Callable[[Group], pa.RecordBatch],
     pairs: PairConfig,
     split: OneSplit | None,
     shuffle_seed: int | str | None,
     shape: Shape | None = None,
-) -> Iterator[pa.Table]:
-    """The rows of a block as tables of the pairs' format.
+) -> Rows:
+    """The rows of a block, in their order, before any text of them is copied.
 
     Args:
-        opened: from a file's name to a context of a binary file object.
+        read: gives all queries of a row group, those of other splits too, in the columns that pairs need.
         shuffle_seed: see `ShardConfig.seed`.
         shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
     """
     batches, shown, kept_from = [], [], []
     for piece in block:
-        batch = read_group(piece.group, opened, rewards=reward_names(pairs))
+        batch = read(piece.group)
         if split is not None:
             batch = split.keep(batch)
         at = np.arange(batch.num_rows)
@@ -231,7 +231,7 @@ def block_tables(
         batches.append(batch)
         kept_from.append(inside)
         shown.append(np.full(batch.num_rows, piece.group.shown.copy))
-    rows = find_rows(_joined(batches), pairs, shape)
+    rows = find_rows(joined(batches), pairs, shape)
     query = rows.found.query
     keep = np.concatenate(kept_from)[query]
     ends = np.cumsum([batch.num_rows for batch in batches])
@@ -243,7 +243,7 @@ def block_tables(
     rows = rows.take(np.flatnonzero(keep))
     if shuffle_seed is not None:
         rows = rows.take(shuffled(rows, shuffle_seed, np.concatenate(shown)[rows.found.query]))
-    yield from rows.tables()
+    return rows
 
 
 def shuffle_keys(rows: Rows, seed: int | str, copy: Any) -> Any:
@@ -297,10 +297,10 @@ def read_group(
     beside = rewards_beside(group.file, rewards, opened)
     with opened(group.file) as stream, open_shard(stream, group.file) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
-        return _joined(rewarded(read_batches(shard, rows, [group.number], schema), beside))
+        return joined(rewarded(read_batches(shard, rows, [group.number], schema), beside))
 
 
-def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+def joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     """Batches, at least one, as one; Arrow's own function for it came with version 19."""
     table = pa.Table.from_batches(list(batches)).combine_chunks()
     empty = [pa.RecordBatch.from_pylist([], schema=table.schema)]

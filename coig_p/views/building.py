@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -12,10 +12,15 @@ import pyarrow as pa
 from datasets.arrow_reader import ArrowReader
 
 from coig_p.errors import CoigPError, UsageError
+from coig_p.pairs.plan import Block, Group, Piece, block_rows, make_plan, read_groups
+from coig_p.pairs.rows import Rows, find_rows
+from coig_p.pairs.selection import SplitPart
 from coig_p.pairs.splits import OneSplit
+from coig_p.pairs.weights import ONCE, UNWEIGHTED
 from coig_p.schema import NAME
 from coig_p.store.locate import download
 from coig_p.store.manifest import StoreFile
+from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.views.dataset import ViewDataset
 from coig_p.views.indexing import ROWS, index_schema, index_tables
 from coig_p.views.loading import keep_texts, ranges, view, write_made_of
@@ -65,22 +70,50 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """Open a shard."""
         raise NotImplementedError
 
+    def _groups(self, paths: list[str], files: list[StoreFile], part: SplitPart) -> list[Group]:
+        """The row groups of files, as often as weights say."""
+        raise NotImplementedError
+
+    def _rewards(self, shards: list[StoreFile]) -> list[StoreFile]:
+        """The files of the rewards that pairs must agree with."""
+        raise NotImplementedError
+
     def _lazy_splits(self, dl_manager: Any, clusters: dict[str, str]) -> list[datasets.SplitGenerator]:
         """One for each split, after the texts that all of them share are there."""
         selection, location = self.config.selection, self.config.location
         anew = bool(getattr(dl_manager.download_config, "force_download", False))
-
-        def fetch(files: list[StoreFile]) -> list[str]:
-            return download(location, files, self.token)
-
-        kept = keep_texts(self._cache_dir_root, selection, location.manifest, fetch, self.opened, anew=anew)
+        kept = keep_texts(self._cache_dir_root, selection, location.manifest, self._fetched, self.opened, anew=anew)
         self._made_of, splits = [one for _, one in kept], [split for split, _ in kept]
         texts, found = Texts(self._made_of), []
         for part in selection.parts(clusters):
-            shards = ranges(texts, splits, part.source)
-            kwargs = {"ranges": shards, "texts": texts, "split": part.only, "streaming": False}
+            work = ranges(texts, splits, part.source)
+            kwargs: dict[str, Any] = {"texts": texts, "split": part.only, "streaming": False}
+            if selection.is_planned(part.name) or selection.rewards:
+                kwargs |= self._planned(part, work[0][0] if work else 0, texts)
+            else:
+                kwargs["ranges"] = work
             found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
         return found
+
+    def _fetched(self, files: list[StoreFile]) -> list[str]:
+        return download(self.config.location, files, self.token)
+
+    def _planned(self, part: SplitPart, first: int, texts: Texts) -> dict[str, Any]:
+        """The row groups of a split, planned or in order, and the numbers of their queries, from batch `first` on."""
+        selection = self.config.selection
+        files = selection.files(self.config.location.manifest, part.source)
+        paths = self._fetched([*files, *self._rewards(files)])[: len(files)]
+        groups = self._groups(paths, files, part)
+        few = part.name in UNWEIGHTED or selection.order.shuffle_seed is None
+        if selection.is_planned(part.name):
+            plan = make_plan(groups, selection.order, len(files), may_be_few=few)
+        else:
+            plan = [[(Piece(group, 0, group.rows),)] for group in groups if group.rows]
+        places, begin = {}, texts.before(first)
+        for group in (group for path in paths for group in read_groups(path, self.opened, ONCE[0])):
+            places[group.file, group.number] = (begin, begin + group.rows)
+            begin += group.rows
+        return {"shards": plan, "places": places}
 
     def _download_and_prepare(self, *args: Any, **options: Any) -> None:
         super()._download_and_prepare(*args, **options)
@@ -88,14 +121,30 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             write_made_of(self._output_dir, self._made_of)
 
     def _index_tables(
-        self, texts: Texts, shards: Sequence[tuple[int, int]], split: OneSplit | None
+        self,
+        texts: Texts,
+        shards: Sequence[tuple[int, int]] | Sequence[Sequence[Block]],
+        places: Mapping[tuple[str, int], tuple[int, int]] | None,
+        split: OneSplit | None,
     ) -> Iterator[tuple[int, pa.Table]]:
-        """The index of some batches of the texts, numbered."""
+        """The index of some batches of the texts, or of the blocks of a plan, numbered."""
+        yield from enumerate(index_tables(texts, self._rows(texts, shards, places, split), self._index_schema()))
+
+    def _rows(self, texts: Texts, shards: Any, places: Any, split: OneSplit | None) -> Iterator[Rows]:
         selection = self.config.selection
-        batches = (at for begin, end in shards for at in range(begin, end))
-        yield from enumerate(
-            index_tables(texts, batches, selection.pairs, selection.shape, split, self._index_schema())
-        )
+        pairs, shape, seed = selection.pairs, selection.shape, selection.order.seed(0)
+        if places is None:
+            for batch in texts.numbered(at for begin, end in shards for at in range(begin, end)):
+                yield find_rows(split.keep(batch) if split else batch, pairs, shape)
+            return
+
+        def read(group: Group) -> pa.RecordBatch:
+            batch = texts.rows(*places[group.file, group.number])
+            (found,) = rewarded([batch], rewards_beside(group.file, selection.rewards, self.opened))
+            return found
+
+        for block in (block for blocks in shards for block in blocks):
+            yield block_rows(block, read, pairs, split, seed, shape)
 
     def _index_schema(self) -> pa.Schema:
         location = self.config.location

@@ -10,12 +10,9 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Floats, Index
 from coig_p.errors import DataError
-from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs
 from coig_p.pairs.ranked import RankedRows
-from coig_p.pairs.rows import Rows, find_rows
-from coig_p.pairs.splits import OneSplit
-from coig_p.pairs.turns import Shape
+from coig_p.pairs.rows import Rows
 from coig_p.views.texts import FIRST, NUMBER, Texts
 
 ROWS = 1 << 16  # of a table of an index, at least, but for the last
@@ -68,39 +65,32 @@ def index_schema(schema: pa.Schema, responses: int) -> pa.Schema:
     return pa.schema(found.items())
 
 
-def index_tables(
-    texts: Texts,
-    batches: Iterable[int],
-    pairs: PairConfig,
-    shape: Shape,
-    split: OneSplit | None,
-    schema: pa.Schema,
-) -> Iterator[pa.Table]:
-    """The index of the rows of some batches of texts, in their order, as tables of `schema` that are not empty.
+def index_tables(texts: Texts, made: Iterable[Rows], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The index of rows of texts, in their order, as tables of `schema` that are not empty.
+
+    Args:
+        made: of batches that bring along their numbers (see `Texts.numbered`).
 
     Raises:
         DataError: a text that a row shows is null; names the query. The same as where texts are copied.
     """
     waiting: list[pa.Table] = []
-    rows = 0
+    count = 0
     texts.check()
-    for batch in texts.numbered(batches):
-        if split is not None:
-            batch = split.keep(batch)
-        found = find_rows(batch, pairs, shape)
-        if not len(found):
+    for rows in made:
+        if not len(rows):
             continue
-        if not found.check() and shape.as_messages:
+        if not rows.check() and rows.shape.as_messages:
             raise DataError(
-                f"query_id {batch.column('query_id')[0].as_py()!r} or one that follows is a conversation, and the "
-                "manifest counts none. Import the store again, or see what differs: coigp verify"
+                f"query_id {rows.batch.column('query_id')[0].as_py()!r} or one that follows is a conversation, and "
+                "the manifest counts none. Import the store again, or see what differs: coigp verify"
             )
-        columns = _columns(found)
+        columns = _columns(rows)
         waiting.append(pa.table([pa.array(columns[one.name]).cast(one.type) for one in schema], schema=schema))
-        rows += len(found)
-        if rows >= ROWS:
+        count += len(rows)
+        if count >= ROWS:
             yield pa.concat_tables(waiting).combine_chunks()
-            waiting, rows = [], 0
+            waiting, count = [], 0
     texts.check()
     if waiting:
         yield pa.concat_tables(waiting).combine_chunks()

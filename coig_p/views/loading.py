@@ -40,10 +40,6 @@ def _reason(selection: Selection, manifest: Manifest, has_features: bool) -> str
     shape, files = selection.shape, [file for split in selection.splits for file in selection.files(manifest, split)]
     if has_features:
         return "features="
-    if any(selection.is_planned(split) for split in selection.splits):
-        return "weights and shuffle_seed (shuffle a lazy dataset with its own shuffle)"
-    if selection.rewards:
-        return "agree_with"
     if selection.pairs.format in RANKED_FORMATS:
         return f"format={selection.pairs.format!r}"
     if shape.with_tools or shape.multi_turn == LAST or (shape.as_messages and any(one.conversations for one in files)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from datasets.builder import FileLock
 from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_directory
 from coig_p.errors import StoreError
+from coig_p.pairs.plan import joined
 from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import StoreFile
@@ -365,6 +366,10 @@ class Texts:
         """How many there are."""
         return len(self._places[1])
 
+    def before(self, batch: int) -> int:
+        """How many queries are before a batch."""
+        return self._begins["queries"][batch]
+
     def numbered(self, batches: Iterable[int]) -> Iterator[pa.RecordBatch]:
         """The raw rows of some batches, with the columns NUMBER and FIRST."""
         ends, places = self._places
@@ -377,6 +382,16 @@ class Texts:
             yield pa.RecordBatch.from_arrays(
                 [*batch.columns, pa.array(number), pa.array(first)], names=[*batch.schema.names, NUMBER, FIRST]
             )
+
+    def rows(self, begin: int, end: int) -> pa.RecordBatch:
+        """The raw rows of the queries of these numbers, as `numbered` has them."""
+        ends = self._begins["queries"]
+        first, last = bisect_right(ends, begin) - 1, bisect_left(ends, end)
+        batches = self.numbered(range(first, last))
+        return joined(
+            batch.slice(max(0, begin - ends[at]), min(end, ends[at + 1]) - max(begin, ends[at]))
+            for at, batch in zip(range(first, last), batches, strict=True)
+        )
 
     def one(self, name: str, number: int) -> pa.StringArray:
         """One text by its number, as `gather` has several: a slice of the file."""

@@ -246,17 +246,27 @@ def test_chains_of_operations(pair: tuple[Dataset, Dataset], steps: list[tuple[s
         {"test_size": 0.3, "validation_size": 0.2, "split": "all"},
         {"keep_in_memory": True},
         {"name": "all", "num_proc": 3},
+        {"shuffle_seed": 1},
+        {"name": "all", "shuffle_seed": 2, "shards": 6, "num_proc": 2, "format": "kto"},
+        {"name": "all", "weights": {"math": 2.5, "chat": 0.4}},
+        {"name": "all", "weights": {"math": 0.3}, "shuffle_seed": 3, "test_size": 0.3, "split": "all"},
+        {"shards": 4, "test_size": 0.2, "split": "test", "shuffle_seed": 0},
     ],
 )
 def test_options_are_alike(load: Any, options: dict[str, Any]) -> None:
     lazy, copied = load(lazy=True, **options), load(**options)
+    assert options.get("keep_in_memory") or not len(lazy) or isinstance(lazy.data, ViewTable)
     assert rows_of(lazy) == rows_of(copied)
     assert lazy.features == copied.features
     assert str(lazy.split) == str(copied.split)
 
 
 @pytest.mark.parametrize(
-    "options", [{"shuffle_seed": 1}, {"format": "ranked"}, {"name": "all", "weights": {"math": 2.5}}]
+    "options",
+    [
+        {"format": "ranked"},
+        {"features": datasets.Features({"margin": datasets.Value("float32")}), "columns": ["margin"]},
+    ],
 )
 def test_what_cannot_be_a_view_is_copied_and_says_so(load: Any, caplog: Any, options: dict[str, Any]) -> None:
     with caplog.at_level(logging.WARNING, logger="coig_p"):
