@@ -50,7 +50,6 @@ from coig_p.store.locate import Location, download, is_offline, locate, mirror_a
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
 from coig_p.store.rewarded import rewards_beside
-from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 from coig_p.views.building import LazyBuilder
@@ -160,16 +159,11 @@ def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> 
 def cache_key(config: CoigPConfig, location: Location) -> tuple[object, ...]:
     """Whatever the rows depend on, beside the code: values in effect, and the content of every file that is read."""
     files = [file for domain in config.selection.domains for file in location.manifest.data_files(domain)]
-    files += rewards_of_shards(location, config.selection.rewards, files)
+    files += location.reward_files(config.selection.rewards, files)
     content = location.fingerprints(files)
     if config.selection.cut.cuts:
         content.append((_clusters_digest(config.selection.cut, location.manifest),))
     return (config.selection.identity(), content)
-
-
-def rewards_of_shards(location: Location, names: Sequence[str], shards: Sequence[StoreFile]) -> list[StoreFile]:
-    """The files of the rewards of these names that belong to shards."""
-    return [file for name in names for file in reward_files(location.manifest, name, shards, location.root)]
 
 
 def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
@@ -290,7 +284,7 @@ class CoigP(LazyBuilder):
 
     def _rewards(self, shards: list[StoreFile]) -> list[StoreFile]:
         """The files of the rewards that pairs must agree with."""
-        return rewards_of_shards(self.config.location, self.config.selection.rewards, shards)
+        return self.config.location.reward_files(self.config.selection.rewards, shards)
 
     def _clusters(self) -> dict[str, str]:
         """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""

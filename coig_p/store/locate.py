@@ -78,6 +78,10 @@ class Location:
         """Where to open a file of the store."""
         return f"{self.root}/{file.path}"
 
+    def reward_files(self, names: Iterable[str], shards: Sequence[StoreFile]) -> list[StoreFile]:
+        """The files of the rewards of these names that belong to shards."""
+        return [file for name in names for file in reward_files(self.manifest, name, shards, self.root)]
+
     def path(self, file: StoreFile) -> Path:
         """The same to read it, of a store that is not in a repository."""
         return as_path(self.url(file), self.storage_options)
@@ -251,10 +255,8 @@ def open_located(
     if not location.is_remote:
         return Store.open(location.root, storage_options=location.storage_options)
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
-    wanted = location.manifest.data_files() if files is None else files
     shards = location.manifest.data_files()
-    beside = [file for name in rewards for file in reward_files(location.manifest, name, shards, location.root)]
-    wanted = [*wanted, *beside]
+    wanted = [*(shards if files is None else files), *location.reward_files(rewards, shards)]
     if location.root.startswith(MODELSCOPE):
         return Store(_from_modelscope(location, wanted, token), location.manifest)
     manifest, *paths = _fetched(repo, unquote(commit), [MANIFEST, *(file.path for file in wanted)], token)
