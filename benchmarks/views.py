@@ -1,13 +1,16 @@
 """Lazy loads against stock loading of the finished pairs, which `coigp pairs` writes with zstd: times and cache.
 
-    python benchmarks/views.py [QUERIES]
+    python benchmarks/views.py [QUERIES [ROUNDS]]
 
-Each measurement is a process of its own with a cache of its own, but for what a later threshold finds there.
+Each measurement is a process of its own with a cache of its own, but for what a later threshold finds there. All of them
+are repeated in rounds, and of each number the median counts.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -17,6 +20,19 @@ from corpus import make_store
 from measuring import in_own_process, publish, where
 
 THRESHOLDS = (2.0, 1.0)
+SWEEP = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
+SHOWN = (
+    ("copying load", "copied", "load"),
+    ("first lazy load", "lazy", "load"),
+    ("lazy load of a further threshold", "again", "load"),
+    ("cache", "lazy", "bytes"),
+    ("a row", "lazy", "row"),
+    ("1,000 random rows", "lazy", "random"),
+    ("batches in order", "lazy", "batches"),
+    ("filter on a number, named", "lazy", "filter"),
+    ("filter on a number of the row", "lazy", "filter row"),
+    ("sort by a number", "lazy", "sort"),
+)
 
 
 def measure(how: str, work: str, cache: str, threshold: str) -> dict[str, float]:
@@ -25,14 +41,19 @@ def measure(how: str, work: str, cache: str, threshold: str) -> dict[str, float]
     import coig_p
 
     datasets.disable_progress_bars()
+
+    def load(at: float) -> datasets.Dataset:
+        if how == "stock":
+            files = str(Path(work) / f"pairs-{threshold}.parquet")
+            return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=cache)
+        options = {"threshold": at, "lazy": how != "copied", "cache_dir": cache}
+        return coig_p.load_dataset("math", data_dir=f"{work}/store", split="train", **options)
+
     begin = time.perf_counter()
-    if how == "stock":
-        files = str(Path(work) / f"pairs-{threshold}.parquet")
-        found = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=cache)
-    else:
-        options = {"threshold": float(threshold), "lazy": how == "lazy", "cache_dir": cache}
-        found = coig_p.load_dataset("math", data_dir=f"{work}/store", split="train", **options)
+    found = [load(at) for at in (SWEEP if how == "sweep" else (float(threshold),))][-1]
     loaded = time.perf_counter() - begin
+    if how == "sweep":
+        return {"load": loaded}
     size = sum(path.stat().st_size for path in Path(cache).rglob("*") if path.is_file())
 
     def timed(run: object, times: int) -> float:
@@ -45,40 +66,54 @@ def measure(how: str, work: str, cache: str, threshold: str) -> dict[str, float]
     return {
         "load": loaded,
         "bytes": size,
-        "rows": rows,
         "row": timed(lambda at: found[at * step % rows], 2000),
         "random": timed(lambda at: found[[(at * 1000 + n) * step % rows for n in range(1000)]], 10),
         "batches": timed(lambda _: sum(1 for _ in found.select(range(min(rows, 20000))).iter(1000)), 1),
+        "filter": timed(lambda _: found.filter(lambda margin: margin >= 3, input_columns="margin"), 1),
+        "filter row": timed(lambda _: found.filter(lambda row: row["margin"] >= 3), 1),
+        "sort": timed(lambda _: found.sort("margin"), 1),
     }
 
 
+def one_round(work: str) -> dict[tuple[str, float, str], float]:
+    """Every number, by how it was loaded, threshold and name."""
+    found: dict[tuple[str, float, str], float] = {}
+
+    def note(how: str, threshold: float, cache: str) -> None:
+        for name, value in in_own_process(how, work, f"{work}/{cache}", threshold).items():
+            found["again" if cache.endswith("again") else how, threshold, name] = value
+
+    for threshold, other in (THRESHOLDS, THRESHOLDS[::-1]):
+        for how in ("stock", "copied", "lazy"):
+            note(how, threshold, f"cache-{how}")
+            if how == "lazy":
+                Path(work, "cache-lazy").rename(Path(work, "cache-again"))
+                note(how, other, "cache-again")
+            for cache in Path(work).glob("cache-*"):
+                shutil.rmtree(cache)
+    note("sweep", SWEEP[0], "cache-sweep")
+    shutil.rmtree(f"{work}/cache-sweep")
+    note("lazy", SWEEP[0], "cache-sweep")
+    shutil.rmtree(f"{work}/cache-sweep")
+    return found
+
+
 def main() -> None:
-    queries = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    queries, rounds = (int(one) for one in [*sys.argv[1:], *("10000", "3")[len(sys.argv) - 1 :]])
     with tempfile.TemporaryDirectory() as work:
         make_store(Path(work, "store"), queries)
         _write_pairs(Path(work))
-        lines = ["|  | " + " | ".join(f"threshold {one:g}" for one in THRESHOLDS) + " |", "|---|---|---|"]
-        found = {}
-        for threshold in THRESHOLDS:
-            for how in ("stock", "copied", "lazy"):
-                cache = f"{work}/cache-{how}-{threshold}"
-                found[how, threshold] = in_own_process(how, work, cache, threshold)
-        for threshold, other in (THRESHOLDS, THRESHOLDS[::-1]):
-            found["again", threshold] = in_own_process("lazy", work, f"{work}/cache-lazy-{other}", threshold)
-        for name, how, what in (
-            ("copying load", "copied", "load"),
-            ("first lazy load", "lazy", "load"),
-            ("lazy load of a further threshold", "again", "load"),
-            ("cache", "lazy", "bytes"),
-            ("a row", "lazy", "row"),
-            ("1,000 random rows", "lazy", "random"),
-            ("batches in order", "lazy", "batches"),
-        ):
-            ratios = [found[how, one][what] / found["stock", one][what] for one in THRESHOLDS]
-            lines.append(f"| {name} | " + " | ".join(f"{one:.3f}" for one in ratios) + " |")
-        head = f"{queries:,} queries; times and bytes where stock loading of the finished pairs is 1, one run. "
-        head += f"{where('datasets', 'pyarrow')}"
-        publish("views.md", head + "\n\n" + "\n".join(lines) + "\n")
+        made = [one_round(work) for _ in range(rounds)]
+    median = {key: statistics.median(one[key] for one in made) for key in made[0]}
+    lines = ["|  | " + " | ".join(f"threshold {one:g}" for one in THRESHOLDS) + " |", "|---|---|---|"]
+    for name, how, what in SHOWN:
+        ratios = [median[how, one, what] / median["stock", one, what] for one in THRESHOLDS]
+        lines.append(f"| {name} | " + " | ".join(f"{one:.3f}" for one in ratios) + " |")
+    ten = median["sweep", SWEEP[0], "load"] / median["lazy", SWEEP[0], "load"]
+    head = f"{queries:,} queries; times and bytes where stock loading of the finished pairs is 1, median of {rounds} "
+    head += f"rounds. {where('datasets', 'pyarrow')}"
+    last = f"Ten thresholds from {SWEEP[0]:g} to {SWEEP[-1]:g}, each loaded: {ten:.2f} times the first of them alone."
+    publish("views.md", head + "\n\n" + "\n".join(lines) + "\n\n" + last + "\n")
 
 
 def _write_pairs(work: Path) -> None:

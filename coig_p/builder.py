@@ -284,7 +284,8 @@ class CoigP(LazyBuilder):
 
     def _rewards(self, shards: list[StoreFile]) -> list[StoreFile]:
         """The files of the rewards that pairs must agree with."""
-        return self.config.location.reward_files(self.config.selection.rewards, shards)
+        location: Location = self.config.location
+        return location.reward_files(self.config.selection.rewards, shards)
 
     def _clusters(self) -> dict[str, str]:
         """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
