@@ -2,8 +2,8 @@
 
     python benchmarks/views.py [QUERIES [ROUNDS]]
 
-Each measurement is a process of its own with a cache of its own, but for what a later threshold finds there. All of them
-are repeated in rounds, and of each number the median counts.
+Each measurement is a process of its own with a cache of its own, but for what a later threshold finds there. All are
+repeated in rounds, and of each number the median counts.
 """
 
 from __future__ import annotations

@@ -105,6 +105,17 @@ def test_loaded_rows_train(tiny: dict[bool, str], kind: str, form: str, streamin
     falls(losses(tiny, kind, eight, tmp_path / "out"))
 
 
+@pytest.mark.parametrize(("kind", "form"), FORMATS)
+def test_lazy_rows_train_alike(tiny: dict[bool, str], kind: str, form: str, tmp_path: Path) -> None:
+    """The same losses to the last digit, and the trainers' own map and filter pass through a view."""
+    found = []
+    for lazy in (False, True):
+        options = {"data_dir": str(BUNDLED), "cache_dir": str(tmp_path / "cache"), "format": form, "lazy": lazy}
+        rows = load_dataset("coig-p", "all", split="train", **options)
+        found.append(losses(tiny, kind, rows.shuffle(seed=1).select(range(8)), tmp_path / f"out-{lazy}"))
+    assert found[0] == found[1]
+
+
 def test_the_command_line_of_trl_knows_the_name(tiny: dict[bool, str], tmp_path: Path) -> None:
     """`trl dpo` starts accelerate, which starts a Python that loads: none of them is told to import coig_p."""
     own = f"--dataset_name coig-p --dataset_config math --model_name_or_path {tiny[False]} --output_dir {tmp_path}/out"

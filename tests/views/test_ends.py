@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import coig_p
@@ -184,3 +185,30 @@ def test_a_kill_while_something_is_written(store: Path, cache: str, load: Any, w
     assert lazy.data.table.equals(copied.data.table)
     folders = [one.name for one in Path(cache, "coig-p").iterdir() if one.name.startswith("texts-") and one.is_dir()]
     assert len(folders) == 2, folders
+
+
+def test_push_to_hub_sends_the_rows(store: Path, cache: str, tmp_path: Path, load: Any) -> None:
+    """Shards as datasets writes them, of a view that is shuffled; what comes back is what the copied rows are."""
+    from coig_p.publish.local_hub import Account, LocalHub
+
+    code = (
+        "import sys, coig_p, datasets\n"
+        "ds = coig_p.load_dataset('math', data_dir=sys.argv[1], cache_dir=sys.argv[2], split='train', lazy=True)\n"
+        "ds.shuffle(seed=4).push_to_hub('org/name', token='hf_x', num_shards=3)\n"
+        "found = datasets.load_dataset('org/name', split='train', token='hf_x', cache_dir=sys.argv[2])\n"
+        "found.to_parquet(sys.argv[3])\n"
+    )
+    with LocalHub(tmp_path / "hub", {"hf_x": Account("me", ("org",))}).serving() as hub:
+        given = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        given |= {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost", "USE_TORCH": "0"}
+        command = [sys.executable, "-c", code, str(store), cache, str(tmp_path / "rows.parquet")]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | given, check=False)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "rows.parquet").to_pylist() == load().shuffle(seed=4).to_list()
+
+
+def test_polars(load: Any) -> None:
+    pytest.importorskip("polars", reason="needs polars")
+    lazy, copied = load(lazy=True), load()
+    assert lazy.to_polars().equals(copied.to_polars())
+    assert lazy.shuffle(seed=1).with_format("polars")[:9].equals(copied.shuffle(seed=1).with_format("polars")[:9])
