@@ -50,7 +50,7 @@ def brute_force(texts: list[str], threshold: float, n: int) -> list[list[int]]:
     ]
 
 
-@examples(150)
+@examples(50)
 @given(FORMS, st.sampled_from([0.4, 0.7, 0.9]), st.integers(1, 40), st.integers(1, 8), st.integers(2, 4))
 def test_pairs_are_those_found_in_memory_and_those_of_plain_sets(
     texts: list[str], threshold: float, ranges: int, size: int, bucket: int
