@@ -189,7 +189,7 @@ def test_an_estimate_has_the_asks_that_its_like_took(tmp_path: Path) -> None:
         judging.judge = lambda shown, turns: good
         told = json.loads(run("align", "judge", tmp_path / "c", "--out", tmp_path / "s", "--estimate", *words).stdout)
         kept = read_kept(tmp_path / "c", ANSWERS)
-    work = Judging(kept, load_judge(str(file))).work()
+    work = Judging.of(kept, load_judge(str(file))).work()
     with Ledger.open(tmp_path / "ledger") as ledger:
         assert [(one.ask, one.number, one.invalid) for one in ledger.invalid()] == [(0, 24, 12), (1, 12, 6), (2, 6, 6)]
         (used,) = ledger.usage()

@@ -24,6 +24,7 @@ from coig_p.evaluate.align.answering import Asking
 from coig_p.evaluate.align.benchmarks import Benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
 from coig_p.evaluate.align.judging import Judging
+from coig_p.evaluate.align.prompting import JudgePrompts
 from coig_p.evaluate.experiment.config import AlignAnswer
 from coig_p.evaluate.experiment.content import hash_of
 from coig_p.evaluate.experiment.judged import answers_in
@@ -82,14 +83,14 @@ def _asking(benchmark: Benchmark, answer: AlignAnswer, url: str, model: str) -> 
     return Asking(benchmark, answer.answerer(url, model), answer.keep_cut, answer.official)
 
 
-def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, say: Say) -> None:
+def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts: JudgePrompts, say: Say) -> None:
     """Have a judge score what a step answered, and write results of coigp align.
 
     Raises:
         CoigPError: something is left without a judgement, for money or for the endpoint; run again, it goes on.
     """
     kept = read_kept(answers_in(answers), ANSWERS)
-    judging = Judging(kept, judge)
+    judging = Judging(kept, judge, prompts)
     _ask(judging.work(), ledger, judge.max_cost, say)
     header: dict[str, Any] = {
         "model": dict(kept.model),
@@ -149,6 +150,7 @@ class Judgings:
     """
 
     judge: Judge
+    prompts: JudgePrompts
     ledger: Path
     there: Sequence[Path]
     later: Sequence[tuple[Benchmark, int]]
@@ -161,7 +163,7 @@ class Judgings:
 
     def _there(self, _ledger: Ledger | None) -> Iterator[Request]:
         for path in self.there:
-            yield from Judging(read_kept(answers_in(path), ANSWERS), self.judge).work().requests(None)
+            yield from Judging(read_kept(answers_in(path), ANSWERS), self.judge, self.prompts).work().requests(None)
 
     def _later(self, _ledger: Ledger | None) -> Iterator[tuple[Request, float]]:
         for benchmark, times in self.later:
@@ -170,5 +172,5 @@ class Judgings:
                 for one in benchmark.questions
             )
             stand_in = Kept(Path(), benchmark, {"model": {"name": "model"}}, turns)
-            for request in Judging(stand_in, self.judge).work().requests(None):
+            for request in Judging(stand_in, self.judge, self.prompts).work().requests(None):
                 yield request, float(times)

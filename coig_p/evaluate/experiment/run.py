@@ -159,8 +159,8 @@ class _Runner(Walk):
         if isinstance(judge, AlignJudge):
             who = self.inputs.judge(benchmark)
             assert who is not None
-            ledger = judge_ledger(self.cache.folder, who)
-            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, self.say))
+            ledger, prompts = judge_ledger(self.cache.folder, who), self.inputs.prompts(who)
+            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, prompts, self.say))
         made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
         try:
             self.reader.read(made.folder, benchmark, step.cell)
