@@ -19,7 +19,7 @@ from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.asking.request import Request
 from coig_p.core.text import counted
-from coig_p.errors import CoigPError
+from coig_p.errors import CoigPError, RemoteError
 from coig_p.evaluate.align.answering import Asking
 from coig_p.evaluate.align.benchmarks import Benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
@@ -28,6 +28,7 @@ from coig_p.evaluate.align.prompting import JudgePrompts
 from coig_p.evaluate.experiment.config import AlignAnswer
 from coig_p.evaluate.experiment.content import hash_of
 from coig_p.evaluate.experiment.judged import answers_in
+from coig_p.evaluate.experiment.serving import Server
 from coig_p.reward.judging.config import Judge
 
 LEDGERS = "ledgers"
@@ -55,25 +56,25 @@ def write_answers(
     benchmark: Benchmark,
     answer: AlignAnswer,
     model: str | None,
-    server: Callable[[], tuple[str, str]],
+    server: Callable[[], Server],
     say: Say,
 ) -> None:
     """Have a checkpoint answer a benchmark, and write answers of coigp align.
 
     Args:
         model: what the server will call it, where the file says so: then it is only started where something is left.
-        server: starts it; its address, and what it calls its model.
+        server: starts it.
 
     Raises:
         CoigPError: something is left unanswered; run again, it goes on.
     """
-    url = _NOWHERE
+    url, ended = _NOWHERE, None
     if model is None or estimate(_asking(benchmark, answer, url, model).work(), ledger).left:
-        url, named = server()
-        model = model or named
+        there = server()
+        url, model, ended = there.url, model or there.model, there.ended
     asking = _asking(benchmark, answer, url, model)
     if url != _NOWHERE:
-        _ask(asking.work(), ledger, None, say)
+        _ask(asking.work(), ledger, None, say, ended)
     header = {"model": asking.answerer.describe(), "options": asking.options()}
     with Ledger.open(ledger) as kept:
         write_kept(out, ANSWERS, benchmark, asking.answers(kept), header, overwrite=False)
@@ -102,11 +103,18 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts:
         write_kept(out, RESULTS, kept.benchmark, judging.results(said), header, overwrite=False)
 
 
-def _ask(work: Work, ledger: Path, max_cost: int | None, say: Say) -> None:
+def _ask(
+    work: Work, ledger: Path, max_cost: int | None, say: Say, ended: Callable[[], str | None] | None = None
+) -> None:
     ledger.parent.mkdir(exist_ok=True)
-    found = ask(work, ledger, max_cost=max_cost, say=say)
+    gone = None if ended is None else lambda: ended() is not None
+    found = ask(work, ledger, max_cost=max_cost, say=say, gone=gone)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
+    if found.unsettled and ended is not None and (why := ended()) is not None:
+        error = CoigPError(f"{why}\n{counted(found.unsettled, 'request')} unanswered; run again to go on")
+        error.exit_code = RemoteError.exit_code
+        raise error
     if found.unsettled:
         why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or "failed")
         error = CoigPError(
