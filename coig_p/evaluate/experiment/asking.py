@@ -92,6 +92,9 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts:
     """
     kept = read_kept(answers_in(answers), ANSWERS)
     judging = Judging(kept, judge, prompts)
+    again = estimate(judging.work(), ledger).paid_again
+    if again:
+        say(f"{judge.endpoint.name}: {counted(again, 'request')} paid again: the prompt changed since the answers came")
     _ask(judging.work(), ledger, judge.max_cost, say)
     header: dict[str, Any] = {
         "model": dict(kept.model),
