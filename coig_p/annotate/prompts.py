@@ -12,7 +12,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,11 +35,15 @@ class Markers:
     Attributes:
         names: of slots.
         begins, ends: behind the name.
+        speakers: by role, of the turns of a conversation.
+        spoken: what stands before these.
     """
 
     names: Mapping[str, str]
     begins: str = "开始"
     ends: str = "结束"
+    speakers: Mapping[str, str] = field(default_factory=lambda: _SPEAKERS)
+    spoken: str = _SPOKEN
 
 
 MARKERS = Markers({"query": "问题", "response": "回答", "first": "回答A", "second": "回答B"})
@@ -62,12 +66,17 @@ class Prompt:
         """The template with the values in the places of the slots as they are, without marker lines."""
         return _SLOT.sub(lambda match: values[match[1]], self.text).strip()
 
+    def with_put(self, values: Mapping[str, str]) -> Prompt:
+        """The template with some slots filled as `put` does; the others stay."""
+        text = _SLOT.sub(lambda match: values.get(match[1], match[0]), self.text)
+        return Prompt(text.strip() + "\n", tuple(slot for slot in self.slots if slot not in values))
+
 
 def _fenced(slot: str, value: Value, code: str, markers: Markers) -> str:
     name = markers.names[slot]
     if not isinstance(value, str):
-        turns = (f"<<<{_SPEAKERS[turn['role']]} {code}>>>\n{turn['content']}" for turn in value)
-        value = "\n".join([_SPOKEN, *turns])
+        turns = (f"<<<{markers.speakers[turn['role']]} {code}>>>\n{turn['content']}" for turn in value)
+        value = "\n".join([markers.spoken, *turns])
     return f"<<<{name}{markers.begins} {code}>>>\n{value}\n<<<{name}{markers.ends} {code}>>>"
 
 
@@ -86,8 +95,8 @@ def _code(template: str, values: list[str]) -> str:
         turn += 1
 
 
-def parse_prompt(text: str, slots: tuple[str, ...], name: str) -> Prompt:
-    """Read a template that must have each of `slots` once and no other.
+def parse_prompt(text: str, slots: tuple[str, ...], name: str, optional: tuple[str, ...] = ()) -> Prompt:
+    """Read a template that must have each of `slots` once, may have each of `optional` once, and no other.
 
     Raises:
         UsageError: a slot is missing, unknown or there twice, or a comment does not end.
@@ -97,16 +106,19 @@ def parse_prompt(text: str, slots: tuple[str, ...], name: str) -> Prompt:
         raise UsageError(f"{name}: a comment <!-- does not end")
     found = [match[1] for match in _SLOT.finditer(text)]
     for slot in found:
-        if slot not in slots:
-            valid = ", ".join(f"{{{{{each}}}}}" for each in slots)
+        if slot not in (*slots, *optional):
+            valid = ", ".join(f"{{{{{each}}}}}" for each in (*slots, *optional))
             raise UsageError(f"{name}: unknown slot {{{{{slot}}}}}. Valid: {valid}")
     for slot in slots:
         if found.count(slot) != 1:
             raise UsageError(f"{name}: the slot {{{{{slot}}}}} must stand in it once, not {found.count(slot)} times")
-    return Prompt(text, slots)
+    for slot in optional:
+        if found.count(slot) > 1:
+            raise UsageError(f"{name}: the slot {{{{{slot}}}}} may stand in it once, not {found.count(slot)} times")
+    return Prompt(text, (*slots, *(slot for slot in optional if slot in found)))
 
 
-def read_prompt(path: Path, slots: tuple[str, ...]) -> Prompt:
+def read_prompt(path: Path, slots: tuple[str, ...], optional: tuple[str, ...] = ()) -> Prompt:
     """Read a template of the user's; see `parse_prompt`.
 
     Raises:
@@ -126,7 +138,7 @@ def read_prompt(path: Path, slots: tuple[str, ...]) -> Prompt:
         raise UsageError(f"prompt {path} cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name with a null character
         raise UsageError(f"prompt {str(path)!r} cannot be read: {error}") from None
-    return parse_prompt(text, slots, f"prompt {path}")
+    return parse_prompt(text, slots, f"prompt {path}", optional)
 
 
 def bundled_prompt(name: str) -> Prompt:

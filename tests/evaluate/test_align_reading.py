@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coig_p.evaluate.align.kinds import CATEGORIES, DIMENSIONS, FACTS, OVERALL, SUBCATEGORIES, dimensions_of
 from coig_p.evaluate.align.official import official_rating, official_score
-from coig_p.evaluate.align.prompting import MARKERS, prompt_of
+from coig_p.evaluate.align.prompting import read_prompts
 from coig_p.evaluate.align.reading import read_rating, read_scores
 
 NAMES = DIMENSIONS[FACTS]
@@ -176,14 +176,15 @@ def test_a_judgement_that_stands_in_the_answer_is_none() -> None:
 def test_every_subcategory_has_its_dimensions_in_the_prompt() -> None:
     from coig_p.evaluate.align.benchmarks import Question
 
+    prompts = read_prompts()
     for category in CATEGORIES:
         for subcategory in (*SUBCATEGORIES, ""):
             names = dimensions_of(category, subcategory)
             question = Question("1", category, subcategory, ("问？",), ("答。",))
             for has_reference in (True, False):
-                prompt = prompt_of("alignbench", question, has_reference=has_reference)
-                sent = prompt.fill({"query": "问？", "reference": "答。", "response": "答。"}, MARKERS)
-                assert "@" not in sent
+                prompt = prompts.prompt_of("alignbench", question, has_reference=has_reference)
+                sent = prompt.fill({"query": "问？", "reference": "答。", "response": "答。"}, prompts.markers)
+                assert "{{" not in sent
                 form = sent.strip().splitlines()[-1]
                 assert [one.split("'")[1] for one in form.split(", ")] == [*names, OVERALL]
                 assert all(f"{at}. {name}：" in sent for at, name in enumerate(names, 1))
@@ -200,4 +201,5 @@ def test_the_prompts_are_read_from_the_package() -> None:
         "alignbench.md",
         "mt-bench-zh-general.md",
         "mt-bench-zh.md",
+        "words.toml",
     ]

@@ -210,7 +210,7 @@ def test_results_of_two_judges_are_refused(name: str, value: Any, tmp_path: Path
     of = benchmark(tmp_path)
     one = write_results(tmp_path / "one", of, drawn(1))
     other = write_results(tmp_path / "other", of, drawn(2), judge={**JUDGE, name: value})
-    with pytest.raises(UsageError, match=f"judges differ in {name}"):
+    with pytest.raises(UsageError, match=f"judges differ in {name.replace('prompt_sha256', 'their prompts')}"):
         align_report([one, other])
     assert "cannot be compared" in run("align", "report", one, other, code=2).stderr
     renamed = write_results(tmp_path / "renamed", of, drawn(2), judge={**JUDGE, "name": "another"})

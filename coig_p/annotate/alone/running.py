@@ -26,6 +26,7 @@ _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = 300
 _ENOUGH = 20  # answers from which an average is taken
 _PACE = 60  # seconds over which a pace is measured
+_LOOK = 0.2  # seconds between two looks at whether somebody is gone
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Asked:
         sent, failed: attempts, and requests that failed, in this run.
         abandoned: requests that were in flight and not waited for.
         left: why the endpoint was left; None where it was not.
-        stopped: interrupted, budget, time, or None.
+        stopped: interrupted, budget, time, gone, or None.
         cost: what all runs of the ledger cost so far.
     """
 
@@ -224,6 +225,7 @@ def ask(
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     watch: Watch | None = None,
+    gone: Callable[[], bool] | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Asked:
     """Ask an endpoint all that its ledger has no outcome of.
@@ -234,6 +236,7 @@ def ask(
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         watch: called once a second with how it is going.
+        gone: asked several times a second whether there is nobody any more who could answer; then nothing more is sent.
 
     Raises:
         UsageError: a key is not set, another run is working on the ledger, or it is of `coigp annotate`.
@@ -249,7 +252,7 @@ def ask(
         ledger.count_in(work.endpoint.currency)
         found = Asked()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_ask(work, ledger, found, max_cost, max_seconds, say, watch))
+            runner.run(_ask(work, ledger, found, max_cost, max_seconds, say, watch, gone))
         for request in work.different(ledger):
             found.requests += 1
             found.unsettled += not said_to(ledger, request).is_settled
@@ -265,14 +268,17 @@ async def _ask(
     max_seconds: float | None,
     say: Callable[[str], None],
     watch: Watch | None,
+    gone: Callable[[], bool] | None,
 ) -> None:
     name = work.endpoint.name
     budget = Budget(most, ledger.spent().most)
     asker = Asker({name: work.endpoint}, ledger, budget, say=say, most_invalid=work.most_invalid)
-    watching = None
+    watching = []
     if watch is not None:
         planned = sum(1 for _ in work.different(ledger))
-        watching = asyncio.create_task(_watch(asker, planned, watch))
+        watching.append(asyncio.create_task(_watch(asker, planned, watch)))
+    if gone is not None:
+        watching.append(asyncio.create_task(_stop_where(asker, gone)))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -285,13 +291,19 @@ async def _ask(
     finally:
         if timer is not None:
             timer.cancel()
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)  # a terminal that is gone stops no run
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)  # a terminal that is gone stops no run
         await asker.close()
         found.abandoned = sum(ledger.recover("abandoned", "stopped").values())
         found.sent, found.failed, found.stopped = asker.asked.total(), (+asker.failed).total(), asker.stopped
         found.left = next((port.gate.left for port in asker.ports.values() if port.gate.left is not None), None)
+
+
+async def _stop_where(asker: Asker, gone: Callable[[], bool]) -> None:
+    while not gone():
+        await asyncio.sleep(_LOOK)
+    asker.stop("gone")
 
 
 async def _watch(asker: Asker, planned: int, watch: Watch) -> None:

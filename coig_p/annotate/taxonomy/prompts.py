@@ -7,7 +7,7 @@ between marker lines.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from importlib.resources import files
@@ -16,11 +16,11 @@ from typing import Any
 
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Again, Messages, assistant_message, user_message
+from coig_p.annotate.prompt_folder import WORDS_FILE, check_words, files_in, read_words
 from coig_p.annotate.prompts import Markers, Prompt, parse_prompt, read_prompt
 from coig_p.annotate.taxonomy.tree import Subject
 from coig_p.annotate.taxonomy.words import WORDS, Words
-from coig_p.core.small_files import read_small
-from coig_p.errors import UnknownNameError, UsageError
+from coig_p.errors import UnknownNameError
 
 LANGUAGES = ("zh", "en")
 """In which the package has templates."""
@@ -53,7 +53,6 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """What is asked for, by the name that answers are read under, and the templates that such a request may hold."""
 
-_WORDS_FILE = "words.toml"
 _MARKERS = ("prompt", "first", "second", "reasons", "begins", "ends")
 _BESIDE = ("nothing", "cut_off")
 _SAME = {"refusal": "empty"}
@@ -156,10 +155,10 @@ def read_prompts(language: str = "zh", folder: Path | None = None) -> TapPrompts
     """
     if language not in LANGUAGES:
         raise UnknownNameError("language", language, LANGUAGES)
-    own = {} if folder is None else dict(_files(folder))
+    own = {} if folder is None else files_in(folder, TEMPLATES)
     templates = {name: _template(language, name, own.get(f"{name}.md")) for name in TEMPLATES}
-    bundled = tomllib.loads(_bundled(language, _WORDS_FILE))
-    told = _told(own[_WORDS_FILE]) if _WORDS_FILE in own else {}
+    bundled = tomllib.loads(_bundled(language, WORDS_FILE))
+    told = _told(own[WORDS_FILE]) if WORDS_FILE in own else {}
     markers = {**bundled["markers"], **told.get("markers", {})}
     again = {**bundled["again"], **told.get("again", {})}
     lacks = {**bundled["again"]["lacks"], **again["lacks"]}
@@ -168,18 +167,6 @@ def read_prompts(language: str = "zh", folder: Path | None = None) -> TapPrompts
     read = {name: tuple(ways) for name, ways in told.get("read", {}).items()}
     words = WORDS + Words(**{one.name: read.get(one.name, ()) for one in fields(Words)})
     return TapPrompts(templates, words, Markers(markers, begins, ends), lacks, asks, again["nothing"], again["cut_off"])
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a folder of templates, by name; a template of an unknown name is an error."""
-    try:
-        found = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"prompts {folder} cannot be read: {error.strerror}") from None
-    for path in found:
-        if path.suffix == ".md" and path.stem not in TEMPLATES and path.stem.upper() != "README":
-            raise UnknownNameError("template", path.stem, TEMPLATES, str(folder))
-        yield path.name, path
 
 
 def _template(language: str, name: str, path: Path | None) -> Prompt:
@@ -195,37 +182,20 @@ def _bundled(language: str, name: str) -> str:
 
 def _told(path: Path) -> Mapping[str, Any]:
     """What a user's words.toml has, checked."""
-    try:
-        told = tomllib.loads(read_small(path))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
-    _check(path, "", told, {"markers": None, "again": None, "read": None}, dict)
-    _check(path, "markers.", told.get("markers", {}), dict.fromkeys(_MARKERS), str)
+    told = read_words(path)
+    check_words(path, "", told, ("markers", "again", "read"), dict)
+    check_words(path, "markers.", told.get("markers", {}), _MARKERS, str)
     again = told.get("again", {})
     beside = {name: value for name, value in again.items() if name not in ("lacks", "asks")}
-    _check(path, "again.", beside, dict.fromkeys(_BESIDE), str)
+    check_words(path, "again.", beside, _BESIDE, str)
     for name, known in (("lacks", _LACKS), ("asks", (GROW, *KINDS))):
-        _check(path, "again.", {name: again.get(name, {})}, {name: None}, dict)
-        _check(path, f"again.{name}.", again.get(name, {}), dict.fromkeys(known), str)
-    _check(path, "read.", told.get("read", {}), {one.name: None for one in fields(Words)}, list)
-    for name, ways in told.get("read", {}).items():
-        if not all(isinstance(one, str) and one.strip() for one in ways):
-            raise UsageError(f"{path} read.{name}: {ways!r} is not a list of words")
+        check_words(path, "again.", {name: again.get(name, {})}, (name,), dict)
+        check_words(path, f"again.{name}.", again.get(name, {}), known, str)
+    check_words(path, "read.", told.get("read", {}), [one.name for one in fields(Words)], list)
     return told
 
 
-def _check(path: Path, where: str, told: Mapping[str, Any], known: Mapping[str, None], kind: type) -> None:
-    for name, value in told.items():
-        if name not in known:
-            raise UnknownNameError(f"{path} field {where.rstrip('.') or 'at the top'}", name, known)
-        if not isinstance(value, kind):
-            raise UsageError(f"{path} {where}{name}: {value!r} is not {_IS[kind]}")
-
-
-_IS: dict[type, str] = {dict: "a table", str: "text", list: "a list of words"}
-_LACKS = tuple(tomllib.loads(_bundled("zh", _WORDS_FILE))["again"]["lacks"])
+_LACKS = tuple(tomllib.loads(_bundled("zh", WORDS_FILE))["again"]["lacks"])
 
 
 def _again(sent: Messages, message: Message, reason: str, *, prompts: TapPrompts, kind: str) -> list[Messages]:

@@ -20,7 +20,7 @@ from coig_p.evaluate.align.benchmarks import Question
 from coig_p.evaluate.align.files import Kept, Turn
 from coig_p.evaluate.align.kinds import ALIGNBENCH, OVERALL
 from coig_p.evaluate.align.official import official_rating, official_score
-from coig_p.evaluate.align.prompting import filled, prompt_of, prompts_sha256
+from coig_p.evaluate.align.prompting import JudgePrompts, read_prompts
 from coig_p.evaluate.align.reading import Read, read_rating, read_scores
 from coig_p.reward.judging.config import Judge
 from coig_p.reward.judging.verdicts import why_without
@@ -30,10 +30,16 @@ JUDGE = "align-judge"
 
 @dataclass(frozen=True)
 class Judging:
-    """A judge that is asked about answers."""
+    """A judge that is asked about answers, with these prompts. Make it with `of`."""
 
     answers: Kept
     judge: Judge
+    prompts: JudgePrompts
+
+    @classmethod
+    def of(cls, answers: Kept, judge: Judge) -> Judging:
+        """With the judge's own prompts, where it has some; raise UsageError where these cannot be."""
+        return cls(answers, judge, read_prompts(judge.prompts))
 
     @property
     def kind(self) -> str:
@@ -48,7 +54,7 @@ class Judging:
         """Who judges, and with which prompts; results are compared only where all of it is the same."""
         one = self.judge.endpoint
         told = {"kind": "judge", "name": one.name, "model": one.model, "system": one.system}
-        return told | {"parameters": dict(one.parameters), "prompt_sha256": prompts_sha256(self.kind)}
+        return told | {"parameters": dict(one.parameters), "prompt_sha256": self.prompts.sha256(self.kind)}
 
     def _requests(self, _ledger: Ledger | None) -> Iterator[Request]:
         for question, turns in zip(self.answers.benchmark.questions, self.answers.turns, strict=True):
@@ -60,22 +66,20 @@ class Judging:
         """One answer, to be judged."""
         endpoint = self.judge.endpoint
         texts = tuple(str(one.text) for one in turns[:turn])
-        material = _material(question, turns, turn)
-        prompt = prompt_of(self.kind, question, has_reference=question.references[turn - 1] is not None)
+        material, dimensions = _material(question, turns, turn), question.dimensions_for(self.kind)
+        prompt = self.prompts.prompt_of(self.kind, question, has_reference=question.references[turn - 1] is not None)
         return Request(
             endpoint,
             kind=JUDGE,
             domain=question.category,
             query_id=f"{self.answers.benchmark.name}: {question.id}",
             author=f"{self.answers.model['name']}, turn {turn}",
-            messages=endpoint.opened((user_message(filled(self.kind, question, turn, texts)),)),
+            messages=endpoint.opened((user_message(self.prompts.filled(self.kind, question, turn, texts)),)),
             parameters=endpoint.parameters,
-            read=partial(
-                read_message, kind=self.kind, dimensions=question.dimensions_for(self.kind), material=material
-            ),
+            read=partial(read_message, kind=self.kind, dimensions=dimensions, material=material, prompts=self.prompts),
             asks=self.judge.asks,
             recipe=recipe_of(endpoint, endpoint.parameters, endpoint.system, prompt.text),
-            again=partial(judged_again, kind=self.kind, dimensions=question.dimensions_for(self.kind)),
+            again=partial(judged_again, kind=self.kind, dimensions=dimensions, prompts=self.prompts),
         )
 
     def results(self, ledger: Ledger) -> Iterator[Turn]:
@@ -90,9 +94,8 @@ class Judging:
                 if said.state != ANSWERED or said.raw is None:
                     yield Turn(question.id, turn.turn, said.raw, why(said, "not-judged"), None, official)
                     continue
-                read = read_judgement(
-                    said.raw, self.kind, question.dimensions_for(self.kind), _material(question, turns, turn.turn)
-                )
+                material, dimensions = _material(question, turns, turn.turn), question.dimensions_for(self.kind)
+                read = read_judgement(said.raw, self.kind, dimensions, material, self.prompts)
                 yield Turn(question.id, turn.turn, said.raw, read.reason, read.scores, official)
 
     def _official(self, ledger: Ledger, request: Request) -> float | None:
@@ -101,7 +104,7 @@ class Judging:
         if found is None or found.state not in (ANSWERED, INVALID) or found.body is None:
             return None
         text = encodable(read_body(str(found.body)).text or "")
-        return official_score(text) if self.kind == ALIGNBENCH else official_rating(text)
+        return official_score(text, self.prompts.names[OVERALL]) if self.kind == ALIGNBENCH else official_rating(text)
 
 
 def _material(question: Question, turns: tuple[Turn, ...], turn: int) -> tuple[str, ...]:
@@ -110,54 +113,36 @@ def _material(question: Question, turns: tuple[Turn, ...], turn: int) -> tuple[s
     return (*question.turns[:turn], *texts, *(one for one in question.references[:turn] if one is not None))
 
 
-def read_judgement(text: str, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...]) -> Read:
+def read_judgement(
+    text: str, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...], prompts: JudgePrompts
+) -> Read:
     """The scores in a judgement of a benchmark."""
-    return read_scores(text, dimensions, material) if kind == ALIGNBENCH else read_rating(text, material)
+    if kind == ALIGNBENCH:
+        return read_scores(text, dimensions, material, names=prompts.names)
+    return read_rating(text, material)
 
 
-def read_message(message: Message, *, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...]) -> Outcome:
+def read_message(
+    message: Message, *, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...], prompts: JudgePrompts
+) -> Outcome:
     """What a judge's answer says: usable where it is whole, and has all its scores."""
     text, reason = usable_text(message)
     if text is None:
         return why_without(message, Outcome(INVALID, reason))
     if message.cut:
         return Outcome(INVALID, f"cut: {message.cut}", text)
-    read = read_judgement(text, kind, dimensions, material)
+    read = read_judgement(text, kind, dimensions, material, prompts)
     if read.scores is None:
         return why_without(message, Outcome(INVALID, read.reason, text))
     return Outcome(ANSWERED, None, text, float(read.scores[OVERALL]))
 
 
-_NOTHING = "（没有内容）"
-_CUT = "（没有写完）"
-# By the reason for which a judgement is invalid.
-_LACKS = {
-    "cut": "上一次的评审没有写完就断了。请写得简短些。",
-    "unfinished": "上一次只有思考，没有写出评审。",
-    "empty": "上一次没有写出评审。",
-    "none": "上面没有写出评分。",
-    "quoted": "上面只有照抄自材料的评分，没有你自己的评分。",
-    "several": "上面的评分前后不一致。",
-    "missing": "上面的评分缺少所要求的维度。",
-    "out-of-range": "上面的评分不在 1 到 10 之间。",
-    "not-whole": "上面的评分不是整数。",
-    "malformed": "上面的评分没有按要求的格式书写。",
-    "not-given": "上面的评分是举例或假设，不是你给出的评分。",
-}
-_SAME = {"refusal": "empty", "refused": "empty"}
-
-
 def judged_again(
-    sent: Messages, message: Message, reason: str, *, kind: str, dimensions: tuple[str, ...]
+    sent: Messages, message: Message, reason: str, *, kind: str, dimensions: tuple[str, ...], prompts: JudgePrompts
 ) -> list[Messages]:
     """What a judge is sent once more whose scores could not be read: for this reason, and for every other one."""
     text, _ = usable_text(message)
-    said = _CUT if message.cut else _NOTHING if text is None else text
-    form = "[[分数]]"
-    if kind == ALIGNBENCH:
-        form = "{" + ", ".join(f"'{one}': 分数" for one in (*dimensions, OVERALL)) + "}"
-    asked = f"请重新评审这个回答：先写简要的理由，最后另起一行，只写 1 到 10 的整数评分，格式如下：\n{form}"
-    lacks = reason.partition(":")[0]
-    lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
-    words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]
-    return [(*sent, assistant_message(said), user_message(each + asked)) for each in words]
+    told = prompts.words["again"]
+    said = told["cut_off"] if message.cut else told["nothing"] if text is None else text
+    words = prompts.again(kind, dimensions, reason, has_text=text is not None)
+    return [(*sent, assistant_message(said), user_message(each)) for each in words]

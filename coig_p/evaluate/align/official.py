@@ -14,17 +14,20 @@ from coig_p.evaluate.align.kinds import OVERALL
 
 _LAST = re.compile(r"{(.*?)}(?![^{]*{)")
 _PAIR = re.compile(r"'(.*?)': (\d+)")
-_ANYWHERE = re.compile(rf"'{OVERALL}': (\d+(\.\d{{1,2}})?)")
 _DOUBLE, _SINGLE = re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]")
 
 
-def official_score(text: str) -> float:
-    """The overall as AlignBench's own code has it; -1 where it finds none."""
+def official_score(text: str, overall: str = OVERALL) -> float:
+    """The overall as AlignBench's own code has it; -1 where it finds none.
+
+    Args:
+        overall: how the judge was told to name it.
+    """
     found = _LAST.search(text)
     told = {name: int(digits) for name, digits in _PAIR.findall(found[1])} if found else {}
-    if OVERALL in told:
-        return float(told[OVERALL])
-    anywhere = _ANYWHERE.search(text)
+    if overall in told:
+        return float(told[overall])
+    anywhere = re.search(rf"'{re.escape(overall)}': (\d+(\.\d{{1,2}})?)", text)
     return float(anywhere[1]) if anywhere else -1.0
 
 

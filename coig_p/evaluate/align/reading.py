@@ -88,22 +88,40 @@ class _Object(NamedTuple):
     inner: str
 
 
-def read_scores(text: str, dimensions: Sequence[str], material: Sequence[str] = ()) -> Read:
+def folded(name: str) -> str:
+    """A dimension's name as names are compared: simplified, in one case."""
+    return name.translate(_TRADITIONAL).casefold()
+
+
+def read_scores(
+    text: str, dimensions: Sequence[str], material: Sequence[str] = (), *, names: Mapping[str, str] | None = None
+) -> Read:
     """The scores of an answer that a judgement gives.
 
     Args:
         text: what the judge said, without its thinking.
         dimensions: those it must give, without the overall.
         material: what was judged: an object that stands there is a quotation.
+        names: how this judge was told to write dimensions and the overall, by AlignBench's; None: as these are.
     """
-    wanted = (*dimensions, OVERALL)
+    ours = (*dimensions, OVERALL)
+    names = {} if names is None else names
+    wanted = tuple(folded(names.get(one, one)) for one in ours)
+    read = _scores(text, wanted, material)
+    if read.scores is None:
+        return read
+    return Read(dict(zip(ours, read.scores.values(), strict=True)))
+
+
+def _scores(text: str, wanted: tuple[str, ...], material: Sequence[str]) -> Read:
+    """The same by names that are folded, of which the overall's is last."""
     quoted = [(found.start(), found.end()) for found in _QUOTATION.finditer(text)]
     theirs = {_plain(one.inner) for each in material for one in _objects(each)}
     pairs = [_pairs(one.inner) for each in material for one in _objects(each)]
     meant = [dict(one) for one in pairs if isinstance(one, list)]
     found, copied = [], False
     for one in list(_objects(text))[-_MOST:]:
-        if not any(name in one.inner.translate(_TRADITIONAL) for name in wanted):
+        if not any(name in folded(one.inner) for name in wanted):
             continue
         told = _pairs(one.inner)
         same = _plain(one.inner) in theirs or (isinstance(told, list) and dict(told) in meant)
@@ -131,7 +149,7 @@ def read_scores(text: str, dimensions: Sequence[str], material: Sequence[str] = 
     if any(one not in (None, read.scores) for one in earlier) and _UNDECIDED.search(outside[found[-2].end :]):
         return Read(None, "several")
     for name, score in read.scores.items():
-        if any(said != score for said in _said(outside, name, material)):
+        if any(said != score for said in _said(outside, name, material, is_overall=name == wanted[-1])):
             return Read(None, "several")
     return read
 
@@ -172,7 +190,7 @@ def _pairs(inner: str) -> list[tuple[str, str]] | str:
         value = _VALUE.match(rest, key.end())
         if value is None:
             return "malformed"
-        name = (key[2] or key[3]).strip("【】[]*_ ").translate(_TRADITIONAL)
+        name = folded((key[2] or key[3]).strip("【】[]*_ "))
         found.append((name, value[2] if value[1] else value[3]))
         rest = rest[value.end() :].strip()
         if rest:
@@ -199,16 +217,16 @@ def _whole(pairs: list[tuple[str, str]] | str, wanted: Sequence[str]) -> Read:
             return Read(None, "out-of-range")
         scores[name] = number
     for name in told:
-        if name.lower() in _ALIASES and _number(told[name]) != scores[OVERALL]:
+        if name in _ALIASES and _number(told[name]) != scores[wanted[-1]]:
             return Read(None, "several")
     return Read(scores)
 
 
-def _said(text: str, name: str, material: Sequence[str]) -> Iterator[float]:
+def _said(text: str, name: str, material: Sequence[str], *, is_overall: bool) -> Iterator[float]:
     """The scores of a dimension, or of the whole, that stand in a judgement's words."""
-    names = (name, *_ALIASES[:8], "综合分", "总体分") if name == OVERALL else (name,)
+    names = (name, *_ALIASES[:8], "综合分", "总体分") if is_overall else (name,)
     pattern = "|".join(map(re.escape, names))
-    for found in re.finditer(rf"(?:{pattern}){_SAID}{_NUMBER}", text):
+    for found in re.finditer(rf"(?:{pattern}){_SAID}{_NUMBER}", text, re.IGNORECASE):
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
         if _RANGE.match(text, found.end(1)) or re.search(
             r"如果|假如|若|参考答案|要求|例如|比如|满分|\d\s*[-~～至到]\s*$", line
@@ -258,7 +276,7 @@ def read_rating(text: str, material: Sequence[str] = ()) -> Read:
         return Read(None, "not-given")
     number = said.pop()
     assert number is not None
-    if any(told != number for told in _said(bare, OVERALL, material)):
+    if any(told != number for told in _said(bare, OVERALL, material, is_overall=True)):
         return Read(None, "several")
     if not 1 <= number <= 10:
         return Read(None, "out-of-range")

@@ -242,11 +242,11 @@ def check_alike(one: Kept, other: Kept) -> None:
                 f"{one.path} and {other.path} cannot be compared: {words} differs ({str(ours)[:12]} and "
                 f"{str(theirs)[:12]}). Answer and judge both anew on one file"
             )
-    for name in ("model", "system", "parameters", "prompt_sha256"):
+    for name, what in (*((one, one) for one in ("model", "system", "parameters")), ("prompt_sha256", "their prompts")):
         ours, theirs = (each.judge.get(name) for each in (one, other))
         if ours != theirs:
             raise UsageError(
-                f"{one.path} and {other.path} cannot be compared: their judges differ in {name} ({str(ours)[:60]} and "
+                f"{one.path} and {other.path} cannot be compared: their judges differ in {what} ({str(ours)[:60]} and "
                 f"{str(theirs)[:60]}), and scores of two judges are on two scales. Judge both anew with one"
             )
 

@@ -19,14 +19,16 @@ from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.asking.request import Request
 from coig_p.core.text import counted
-from coig_p.errors import CoigPError
+from coig_p.errors import CoigPError, RemoteError
 from coig_p.evaluate.align.answering import Asking
 from coig_p.evaluate.align.benchmarks import Benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
 from coig_p.evaluate.align.judging import Judging
+from coig_p.evaluate.align.prompting import JudgePrompts
 from coig_p.evaluate.experiment.config import AlignAnswer
 from coig_p.evaluate.experiment.content import hash_of
 from coig_p.evaluate.experiment.judged import answers_in
+from coig_p.evaluate.experiment.serving import Server
 from coig_p.reward.judging.config import Judge
 
 LEDGERS = "ledgers"
@@ -54,25 +56,25 @@ def write_answers(
     benchmark: Benchmark,
     answer: AlignAnswer,
     model: str | None,
-    server: Callable[[], tuple[str, str]],
+    server: Callable[[], Server],
     say: Say,
 ) -> None:
     """Have a checkpoint answer a benchmark, and write answers of coigp align.
 
     Args:
         model: what the server will call it, where the file says so: then it is only started where something is left.
-        server: starts it; its address, and what it calls its model.
+        server: starts it.
 
     Raises:
         CoigPError: something is left unanswered; run again, it goes on.
     """
-    url = _NOWHERE
+    url, ended = _NOWHERE, None
     if model is None or estimate(_asking(benchmark, answer, url, model).work(), ledger).left:
-        url, named = server()
-        model = model or named
+        there = server()
+        url, model, ended = there.url, model or there.model, there.ended
     asking = _asking(benchmark, answer, url, model)
     if url != _NOWHERE:
-        _ask(asking.work(), ledger, None, say)
+        _ask(asking.work(), ledger, None, say, ended)
     header = {"model": asking.answerer.describe(), "options": asking.options()}
     with Ledger.open(ledger) as kept:
         write_kept(out, ANSWERS, benchmark, asking.answers(kept), header, overwrite=False)
@@ -82,14 +84,17 @@ def _asking(benchmark: Benchmark, answer: AlignAnswer, url: str, model: str) -> 
     return Asking(benchmark, answer.answerer(url, model), answer.keep_cut, answer.official)
 
 
-def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, say: Say) -> None:
+def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts: JudgePrompts, say: Say) -> None:
     """Have a judge score what a step answered, and write results of coigp align.
 
     Raises:
         CoigPError: something is left without a judgement, for money or for the endpoint; run again, it goes on.
     """
     kept = read_kept(answers_in(answers), ANSWERS)
-    judging = Judging(kept, judge)
+    judging = Judging(kept, judge, prompts)
+    again = estimate(judging.work(), ledger).paid_again
+    if again:
+        say(f"{judge.endpoint.name}: {counted(again, 'request')} paid again: the prompt changed since the answers came")
     _ask(judging.work(), ledger, judge.max_cost, say)
     header: dict[str, Any] = {
         "model": dict(kept.model),
@@ -101,17 +106,22 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, say: Say
         write_kept(out, RESULTS, kept.benchmark, judging.results(said), header, overwrite=False)
 
 
-def _ask(work: Work, ledger: Path, max_cost: int | None, say: Say) -> None:
+def _ask(
+    work: Work, ledger: Path, max_cost: int | None, say: Say, ended: Callable[[], str | None] | None = None
+) -> None:
     ledger.parent.mkdir(exist_ok=True)
-    found = ask(work, ledger, max_cost=max_cost, say=say)
+    gone = None if ended is None else lambda: ended() is not None
+    found = ask(work, ledger, max_cost=max_cost, say=say, gone=gone)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
+    if found.unsettled and ended is not None and (why := ended()) is not None:
+        error = CoigPError(f"{why}\n{counted(found.unsettled, 'request')} unanswered; run again to go on")
+        error.exit_code = RemoteError.exit_code
+        raise error
     if found.unsettled:
         why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or "failed")
-        error = CoigPError(
-            f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why}. Run again to go on; "
-            f"answers are kept in {ledger}"
-        )
+        left = f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why.rstrip('.')}"
+        error = CoigPError(f"{left}. Run again to go on; answers are kept in {ledger}")
         error.exit_code = found.exit_code
         raise error
 
@@ -149,6 +159,7 @@ class Judgings:
     """
 
     judge: Judge
+    prompts: JudgePrompts
     ledger: Path
     there: Sequence[Path]
     later: Sequence[tuple[Benchmark, int]]
@@ -161,7 +172,7 @@ class Judgings:
 
     def _there(self, _ledger: Ledger | None) -> Iterator[Request]:
         for path in self.there:
-            yield from Judging(read_kept(answers_in(path), ANSWERS), self.judge).work().requests(None)
+            yield from Judging(read_kept(answers_in(path), ANSWERS), self.judge, self.prompts).work().requests(None)
 
     def _later(self, _ledger: Ledger | None) -> Iterator[tuple[Request, float]]:
         for benchmark, times in self.later:
@@ -170,5 +181,5 @@ class Judgings:
                 for one in benchmark.questions
             )
             stand_in = Kept(Path(), benchmark, {"model": {"name": "model"}}, turns)
-            for request in Judging(stand_in, self.judge).work().requests(None):
+            for request in Judging(stand_in, self.judge, self.prompts).work().requests(None):
                 yield request, float(times)

@@ -224,15 +224,15 @@ class _Planner(Walk):
 
     def judges(self) -> Iterator[JudgeCost]:
         """What each judge that coigp align asks is still to be paid."""
-        by_judge: dict[Path, list[BenchmarkEntry]] = {}
+        by_judge: dict[tuple[Path, Path | None], list[BenchmarkEntry]] = {}
         for entry in self.experiment.benchmarks:
             judge = self.inputs.judge(entry)
             if judge is not None:
-                by_judge.setdefault(judge_ledger(self.cache.folder, judge), []).append(entry)
-        for ledger, entries in by_judge.items():
+                by_judge.setdefault((judge_ledger(self.cache.folder, judge), judge.prompts), []).append(entry)
+        for (ledger, _), entries in by_judge.items():
             judge = self.inputs.judge(entries[0])
             assert judge is not None
             there = [path for entry in entries for path in self._answered.get(entry.name, [])]
             later = [(entry, self._left[entry.name]) for entry in entries if entry.name in self._left]
             asked = [(self.inputs.benchmark(entry), times) for entry, times in later]
-            yield Judgings(judge, ledger, there, asked).cost()
+            yield Judgings(judge, self.inputs.prompts(judge), ledger, there, asked).cost()

@@ -25,8 +25,8 @@ from coig_p.evaluate.experiment.running import (
     seconds_of,
     wait_for_leftovers,
 )
-from coig_p.evaluate.experiment.serving import served
-from coig_p.evaluate.experiment.steps import Inputs, export_options
+from coig_p.evaluate.experiment.serving import Server, served
+from coig_p.evaluate.experiment.steps import ANSWER, Inputs, export_options
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, Walked
 from coig_p.export.write import export_store
 from coig_p.store.locate import open_located
@@ -93,6 +93,9 @@ def check_environment(experiment: Experiment) -> None:
         environment_for(env, os.environ)
 
 
+_SHOWN = 5  # models of a server
+
+
 @dataclass
 class _Runner(Walk):
     experiment: Experiment
@@ -103,7 +106,8 @@ class _Runner(Walk):
     made: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
-    _server: Callable[[], tuple[str, str]] | None = None
+    _server: Callable[[], Server] | None = None
+    _running: list[Server] = field(default_factory=list)  # one at most
 
     def export(self, step: Step, cell: Cell) -> Made | None:
         def write(work: Path) -> None:
@@ -144,8 +148,8 @@ class _Runner(Walk):
         def places() -> dict[str, str]:
             if self._server is None:
                 return values
-            url, model = self._server()
-            return {**values, "url": url, "served": model}
+            one = self._server()
+            return {**values, "url": one.url, "served": one.model}
 
         return self._command(step, cell, answer.command.filled, places, answer.env, benchmark)
 
@@ -159,8 +163,8 @@ class _Runner(Walk):
         if isinstance(judge, AlignJudge):
             who = self.inputs.judge(benchmark)
             assert who is not None
-            ledger = judge_ledger(self.cache.folder, who)
-            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, self.say))
+            ledger, prompts = judge_ledger(self.cache.folder, who), self.inputs.prompts(who)
+            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, prompts, self.say))
         made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
         try:
             self.reader.read(made.folder, benchmark, step.cell)
@@ -184,9 +188,9 @@ class _Runner(Walk):
         what = f"{self.experiment.path}: step serve of {cell.name}"
         folder, log = self.cache.folder / "work" / name, self.cache.folder / "logs" / f"{name}.log"
         with ExitStack() as stack:
-            running: list[tuple[str, str]] = []
+            running = self._running
 
-            def start() -> tuple[str, str]:
+            def start() -> Server:
                 if not running:
                     wait_for_leftovers(folder)
                     folder.mkdir(exist_ok=True)
@@ -206,6 +210,9 @@ class _Runner(Walk):
                         )
                     )
                     running.append(found)
+                    if found.listed and found.model not in found.listed:  # some servers take any name
+                        names = ", ".join(found.listed[:_SHOWN])
+                        self.say(f"asked for {found.model}, as serve.model says; at /v1/models the server has {names}")
                 return running[0]
 
             self._server = start
@@ -213,6 +220,7 @@ class _Runner(Walk):
                 yield
             finally:
                 self._server = None
+                running.clear()
 
     def _ours(self, step: Step, make: Callable[[Path], None]) -> Made:
         """A step that this package makes itself: begun anew where it was killed; ledgers keep what was paid for."""
@@ -226,7 +234,7 @@ class _Runner(Walk):
         try:
             make(work)
         except CoigPError as error:
-            raise _located(error, f"{self.experiment.path}: step {step.kind} of {step.cell}") from None
+            raise _located(error, str(self.experiment.path), f"step {step.kind} of {step.cell}") from None
         return self._keep(step, time.monotonic() - began)
 
     def _command(
@@ -256,13 +264,25 @@ class _Runner(Walk):
             if not resumes:
                 log.unlink(missing_ok=True)
             self.say(f"{step.kind} {step.cell}; its log: {log}")
-            run(job, what)
+            try:
+                run(job, what)
+            except CoigPError as error:
+                raise error if (why := self._gone(step)) is None else CoigPError(f"{error}\n{why}") from None
+            if (why := self._gone(step)) is not None:
+                job.ended.unlink(missing_ok=True)  # or the next run would take over what nobody answered
+                raise CoigPError(f"{what}: {job.words[0]} ended well, but what it asked did not: {why}")
         try:
             return self._keep(step, seconds_of(job))
         except DataError as error:
             with suppress(OSError):
                 job.ended.unlink()  # or the next run would take the same result over
             raise DataError(f"{what}: {error}") from None
+
+    def _gone(self, step: Step) -> str | None:
+        """What to say where the server that a step asks has ended."""
+        if step.kind != ANSWER:
+            return None
+        return next((why for one in self._running if (why := one.ended()) is not None), None)
 
     def _found(self, step: Step) -> Made | None:
         before = len(self.cache.damaged)
@@ -280,9 +300,9 @@ class _Runner(Walk):
         return made
 
 
-def _located(error: CoigPError, what: str) -> CoigPError:
-    """The same error, which says where in the experiment it happened, with its exit code."""
-    found = CoigPError(f"{what}: {error}")
+def _located(error: CoigPError, file: str, what: str) -> CoigPError:
+    """The same error, which says where in the experiment it happened, with its exit code; the file once."""
+    found = CoigPError(f"{file}: {what}: {str(error).removeprefix(f'{file}: ')}")
     found.exit_code = error.exit_code
     return found
 

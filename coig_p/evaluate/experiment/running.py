@@ -192,10 +192,14 @@ def run(job: Job, what: str) -> None:
     """
     with started(job) as process:
         process.wait()
+    if _code(job):
+        raise CoigPError(f"{what}: {job.words[0]} failed with {how_ended(job)}. {last_lines(job.log)}")
+
+
+def how_ended(job: Job) -> str:
+    """With what a command ended, in words."""
     code = _code(job)
-    if code:
-        how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        raise CoigPError(f"{what}: {job.words[0]} failed with {how}. {last_lines(job.log)}")
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def _code(job: Job) -> int:

@@ -15,7 +15,7 @@ from coig_p.core.code_hash import MAKES_ROWS, PACKAGE, code_hash
 from coig_p.errors import UsageError
 from coig_p.evaluate.align.benchmarks import Benchmark, read_benchmark
 from coig_p.evaluate.align.kinds import KINDS as BENCHMARKS
-from coig_p.evaluate.align.prompting import prompts_sha256
+from coig_p.evaluate.align.prompting import JudgePrompts, read_prompts
 from coig_p.evaluate.experiment.cache import Step
 from coig_p.evaluate.experiment.commands import Command
 from coig_p.evaluate.experiment.config import OPTIONS, AlignAnswer, AlignJudge, BenchmarkEntry, Experiment
@@ -40,6 +40,7 @@ class Inputs:
     _hashes: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Location] = field(default_factory=dict)
     _judges: dict[Path, Judge] = field(default_factory=dict)
+    _prompts: dict[Path | None, JudgePrompts] = field(default_factory=dict)
     _benchmarks: dict[str, Benchmark] = field(default_factory=dict)
 
     def store(self, named: str) -> Location:
@@ -86,6 +87,12 @@ class Inputs:
             self._judges[path] = load_judge(path)
         return self._judges[path]
 
+    def prompts(self, judge: Judge) -> JudgePrompts:
+        """What a judge is sent, read once: a step is made of what its key says, whatever changes meanwhile."""
+        if judge.prompts not in self._prompts:
+            self._prompts[judge.prompts] = read_prompts(judge.prompts)
+        return self._prompts[judge.prompts]
+
     def benchmark(self, entry: BenchmarkEntry) -> Benchmark:
         """A benchmark of coigp align, read whole; raise DataError where its file cannot be."""
         if entry.name not in self._benchmarks:
@@ -102,6 +109,7 @@ class Inputs:
             judge = self.judge(entry)
             if judge is not None:
                 judge.endpoint.secrets()
+                self.prompts(judge)
 
     def of_model(self, cell: Cell) -> str:
         """A model's hash where it is a folder; else its name, which is all that is known here."""
@@ -195,7 +203,7 @@ def judge_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, answers: s
             "system": one.system,
             "parameters": dict(one.parameters),
         }
-        told |= {"asks": asked.asks, "prompts": {kind: prompts_sha256(kind) for kind in BENCHMARKS}}
+        told |= {"asks": asked.asks, "prompts": {kind: inputs.prompts(asked).sha256(kind) for kind in BENCHMARKS}}
         aligned = {"answers": answers, "judge": told, "code": code_hash(PACKAGE, _ALIGNS)}
         return Step(JUDGE, aligned, f"{cell.name}, {benchmark.name}")
     made_of = {

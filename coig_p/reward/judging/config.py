@@ -33,7 +33,8 @@ class Judge:
         max_cost: what all runs of a ledger may cost, in 1/MONEY; None: no limit.
         most_invalid: it is asked nothing more once a larger share of its last 100 answers cannot be used.
         compare, rate: the prompts.
-        prompt_files: those that the file names, as it names them.
+        prompts: a folder of templates in place of the package's, which `coigp align judge` reads.
+        prompt_files: those, and it, that the file names, as it names them.
     """
 
     endpoint: LoneEndpoint
@@ -43,6 +44,7 @@ class Judge:
     asks: int = 3
     max_cost: int | None = None
     most_invalid: float = 1.0
+    prompts: Path | None = None
     prompt_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class _JudgeTable:
     most_invalid: float = 1.0
     compare: str | None = None
     rate: str | None = None
+    prompts: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.asks <= 20:
@@ -123,7 +126,8 @@ def _judge(path: Path, table: dict[str, Any]) -> Judge:
         asks=told.asks,
         max_cost=None if told.max_cost is None else int(told.max_cost * MONEY),
         most_invalid=told.most_invalid,
-        prompt_files=tuple(file for file in named.values() if file is not None),
+        prompts=None if told.prompts is None else path.parent / told.prompts,
+        prompt_files=tuple(file for file in (*named.values(), told.prompts) if file is not None),
     )
 
 

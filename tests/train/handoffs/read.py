@@ -13,6 +13,7 @@ import ast
 import importlib.util
 import json
 import sys
+import types
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,15 @@ def hugging_face(args: Any) -> dict[str, Any]:
 def openrlhf() -> dict[str, Any]:
     """The whole block under `if __name__ == "__main__"` of a command: argparse, and the checks after it.
 
-    The modules above that block need deepspeed and a GPU, and are not imported; what trains is taken out.
+    The modules above that block need deepspeed and a GPU, and are not imported; what trains is taken out. Nor is what
+    openrlhf.utils itself imports (torch, sympy): the block takes a module of that folder that needs none of it.
     """
     spec = importlib.util.find_spec("openrlhf")
     assert spec is not None
     root = (spec.submodule_search_locations or [""])[0]
+    utils = types.ModuleType("openrlhf.utils")
+    utils.__path__ = [str(Path(root) / "utils")]
+    sys.modules[utils.__name__] = utils
     path = Path(root) / "cli" / f"{sys.argv.pop(1)}.py"
     blocks = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If)]
     (block,) = [node for node in blocks if "__main__" in ast.unparse(node.test)]
