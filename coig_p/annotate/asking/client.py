@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -183,7 +184,7 @@ class Client:
             return Reply("reset", detail=self._shown(str(error)), hints=hints)
         except Exception as error:  # the connection's, also where an answer is cut off in its body
             return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
-        return reply._replace(hints=hints)
+        return reply if hints is None else reply._replace(hints=hints)
 
     def _answer(
         self, response: ClientResponse, body: bytes, asked: str, read: Callable[[Any], Message | None]
@@ -252,7 +253,7 @@ def _is_cut(response: ClientResponse, body: bytes) -> bool:
 def _decoded(body: bytes, charset: str | None) -> str:
     """A body as text: UTF-8, or what its header says where it is not."""
     try:
-        return body.decode("utf-8-sig")
+        return body.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         try:
             if charset and charset.lower().replace("_", "-") not in ("utf-8", "utf8"):

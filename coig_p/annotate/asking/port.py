@@ -177,10 +177,12 @@ class Port:
     def answered(self, state: str, reason: str | None, most_invalid: float) -> str | None:
         """Count an answer; why no more are wanted, where too many of the last ones were invalid."""
         self._usable.append(state != INVALID)
-        self.invalid += state == INVALID
+        if state != INVALID:
+            return None
+        self.invalid += 1
         bad, number = self._usable.count(False), len(self._usable)
         # A quotient is rounded as the limit was: 29 of 100 are no more than .29, and .29 * 100 is less than 29.
-        if state != INVALID or number < _ANSWERS_NEEDED or bad / number <= most_invalid:
+        if number < _ANSWERS_NEEDED or bad / number <= most_invalid:
             return None
         return f"{bad} of its last {number} answers could not be used, this one for: {reason}"
 
