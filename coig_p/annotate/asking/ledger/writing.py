@@ -49,6 +49,7 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
 _LARGEST = 2**62
 _KEPT = "What was answered before is kept"
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
+_LOG_PAGES = 8192  # 32 MiB of the log, from which a commit brings it into the database where the thread is behind
 
 _PUT = """
 INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
@@ -100,6 +101,7 @@ class LedgerWriter(Ledger):
         self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
         self._write.execute("PRAGMA synchronous = NORMAL")  # no fsync in a commit, which would hold up all requests
+        self._write.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")  # which has one
         self._closed = threading.Event()
         self._unsynced = False
         self._trouble: OSError | sqlite3.Error | None = None
