@@ -333,18 +333,15 @@ class LedgerWriter(Ledger):
 
     def replace_queries(self, queries: Iterable[Query], dropped: Iterable[Dropped], made_from: str) -> None:
         """Other queries than before, none of which has passed yet."""
-        put = (
-            "INSERT INTO queries (place, query_id, domain, query, source, messages, license, original) "
-            "VALUES (:place, :query_id, :domain, :query, :source, :messages, :license, :original)"
-        )
+        put = f"INSERT INTO queries ({', '.join(Query._fields)}) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?7, ?8, ?9)"
         self._commit(
             [
                 ("CREATE TEMP TABLE earlier AS SELECT * FROM queries", ()),
                 ("CREATE INDEX temp.earlier_ids ON earlier (query_id)", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
-                (put, (query._asdict() for query in queries)),
-                ("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", (drop._asdict() for drop in dropped)),
+                (put, iter(queries)),
+                ("INSERT INTO dropped (reason, line) VALUES (?, ?)", iter(dropped)),
                 ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
                 (_STILL_CONCLUDED, ()),
                 ("DROP TABLE earlier", ()),
