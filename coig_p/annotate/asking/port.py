@@ -73,6 +73,7 @@ class Port:
         self.last: str | None = None
         self.overbills: dict[str, str] = {}
         self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+        self._in_line = 0  # who waits for a turn, or has it
         self._usable: deque[bool] = deque(maxlen=_LAST_ANSWERS)
         self._holds = 0  # pauses for headers in a row, each after a single request
         self._held_at = 0  # requests that were sent when headers last held others back
@@ -99,23 +100,42 @@ class Port:
 
     # When it is asked
 
+    def is_open(self, tokens: int) -> bool:
+        """Whether a request of at most so many tokens may be sent at once, with nobody before it.
+
+        Raises:
+            EndpointDown: it was left.
+        """
+        return not self._in_line and self._wait(tokens) <= 0
+
     async def enter(self, tokens: int) -> Slot:
         """Wait, first come first served, until a request of at most so many tokens may be sent.
 
         Raises:
             EndpointDown: it was left.
         """
-        async with self._turn:
-            while (wait := max(self.gate.wait(), self.limit.wait(tokens), self.pace.wait())) > 0:
-                self._changed.clear()
-                try:
-                    async with asyncio.timeout(None if wait == math.inf else max(wait, _SHORTEST)):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-            self.gate.entered()
-            self.pace.sent()
-            return self.limit.take(tokens)
+        self._in_line += 1
+        try:
+            async with self._turn:
+                while (wait := self._wait(tokens)) > 0:
+                    self._changed.clear()
+                    try:
+                        async with asyncio.timeout(None if wait == math.inf else max(wait, _SHORTEST)):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        pass
+                return self.enter_at_once(tokens)
+        finally:
+            self._in_line -= 1
+
+    def enter_at_once(self, tokens: int) -> Slot:
+        """The same for a request to which it is open."""
+        self.gate.entered()
+        self.pace.sent()
+        return self.limit.take(tokens)
+
+    def _wait(self, tokens: int) -> float:
+        return max(self.gate.wait(), self.limit.wait(tokens), self.pace.wait())
 
     def unused(self, slot: Slot) -> None:
         """A request that had entered is not sent after all."""
