@@ -32,6 +32,7 @@ class Seen(NamedTuple):
         last: the server's last words about a request that it did not answer.
         cost: of this run, in 1/MONEY, with attempts that may be paid.
         left: why it was left or is paused; None where it is asked.
+        over: whether nothing is left to ask it, what failed and is asked once more among it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Seen(NamedTuple):
     last: str | None
     cost: int
     left: str | None
+    over: bool = False
 
 
 class Taking(NamedTuple):
@@ -220,4 +222,5 @@ class Port:
             self.last,
             self.cost,
             self.gate.left,
+            self.over,
         )
