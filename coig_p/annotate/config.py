@@ -244,7 +244,8 @@ class RunConfig:
 
     def system(self, author: EndpointConfig, domain: str) -> str | None:
         """The system message before a query that has none itself: the domain's, else the endpoint's, else TaP's."""
-        own = self.domains.get(domain, DomainConfig()).system
+        settings = self.domains.get(domain)
+        own = None if settings is None else settings.system
         if own is None and author.system is None and self.tap is not None:
             return self.tap.texts.respond
         return author.system if own is None else own

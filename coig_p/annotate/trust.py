@@ -62,6 +62,9 @@ _OF_SHELLS = re.compile(
 )
 
 
+_KEY, _PLAIN = "key", "http"  # in an entry: what is sent to a place
+
+
 @dataclass(frozen=True)
 class Wish:
     """One thing that a run's file asks for.
@@ -75,6 +78,11 @@ class Wish:
     words: str
     entry: tuple[str, ...]
     name: str = ""
+
+    @property
+    def is_of_sending(self) -> bool:
+        """Whether it is about what is sent, rather than about files."""
+        return self.entry[1] in (_KEY, _PLAIN)
 
 
 def wishes(config: RunConfig) -> list[Wish]:
@@ -102,10 +110,10 @@ def asked_by(path: Path, endpoints: Iterable[Endpoint], paths: Mapping[str, Iter
         for variable in variables:
             words = f"send the value of {variable} to {place}"
             name = f"{variable}@{place}" if _is_anothers(variable, host) else ""
-            found.append(Wish(words, (file, "key", f"{url.scheme}://{place}", variable), name))
+            found.append(Wish(words, (file, _KEY, f"{url.scheme}://{place}", variable), name))
         if url.scheme == "http" and host not in _LOOPBACK:
             words = f"send texts{' and a key' if variables else ''} to {place} over a connection that is not encrypted"
-            found.append(Wish(words, (file, "http", place), f"http://{place}"))
+            found.append(Wish(words, (file, _PLAIN, place), f"http://{place}"))
     own = path.parent.resolve()
     for what, named in paths.items():
         for one in named:

@@ -29,7 +29,8 @@ class EndpointView(NamedTuple):
     Attributes:
         planned: requests that the run has for it, of which `seen.done` have an outcome; what draws give on average,
             and takes queries that the filter has yet to judge to pass.
-        minutes: until it is done at the pace of the last minute; None where nothing moves.
+        minutes: until it is done at the pace of the last minute; None where nothing was answered in it, or what
+            failed is being asked once more.
     """
 
     seen: Seen
@@ -47,10 +48,10 @@ class View(NamedTuple):
 
     @property
     def minutes(self) -> float | None:
-        """Until the slowest endpoint that is asked is done; None where one does not move."""
+        """Until the slowest endpoint that is asked is done; None where one does not move, or none is asked."""
         left = [one.minutes for one in self.endpoints if one.seen.left is None]
         known = [minutes for minutes in left if minutes is not None]
-        return max(known, default=0.0) if len(known) == len(left) else None
+        return max(known, default=None) if len(known) == len(left) else None
 
 
 Watch = Callable[[View], None]
@@ -132,12 +133,14 @@ class Watcher:
             some = min(done[one.name] - long_ago[0][one.name], asked[one.name] - long_ago[1][one.name])
             total = max(planned[one.name], one.done)
             left = total - one.done
-            time = 0.0 if not left else left * minutes / some if some > 0 else None
+            finished = not left and (one.over or not one.failed)
+            time = 0.0 if finished else left * minutes / some if left and some > 0 else None
             endpoints.append(EndpointView(one, total, time))
         return View(self._seconds, endpoints, self.agreement, sum(one.seen.cost for one in endpoints))
 
     def _remember(self) -> tuple[Counter[str], Counter[str]]:
-        now = Counter({one.name: one.done for one in self.asker.seen()}), Counter(self.asker.asked)
+        # What failed says nothing of a pace.
+        now = Counter({one.name: one.done - one.failed for one in self.asker.seen()}), Counter(self.asker.asked)
         self._past.append(now)
         return now
 

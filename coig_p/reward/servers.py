@@ -168,7 +168,7 @@ class ServerScorer:
         """What the server calls its model; None where it does not say."""
         if self.config.kind == "openrlhf":
             return None
-        reply = await self._client.send("v1/models", None, "", _anything)
+        reply = await self._client.send("v1/models", None, (), _anything)
         if reply.outcome == "unreachable" or (reply.outcome == "denied" and str(reply.detail)[:3] in ("401", "403")):
             raise RemoteError(f"the server: {reply.detail}")
         try:
@@ -277,7 +277,7 @@ class ServerScorer:
         """
         failures = throttles = 0
         while True:
-            reply = await self._client.send(path, body, "\n".join(texts), _anything)
+            reply = await self._client.send(path, body, texts, _anything)
             if reply.outcome in ("answered", "refused", *final):
                 return reply
             if reply.outcome in ("denied", "broke"):

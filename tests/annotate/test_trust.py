@@ -198,6 +198,22 @@ def test_nothing_is_sent_before_somebody_said_so(tmp_path: Path, monkeypatch: py
     assert load_config(secret.path).endpoints[0].key_env == "HF_TOKEN"
 
 
+def test_an_estimate_sends_nothing_and_asks_about_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODEL_A_KEY", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    plain = {"base_url": AWAY.replace("https", "http"), "key_env": "HF_TOKEN"}
+    inside = tmp_path / "run"
+    inside.mkdir()
+    found = config(inside, {"base_url": AWAY, "key_env": "MODEL_A_KEY"}, plain)
+    assert "requests left" in run("annotate", "run", found.path, "--estimate").stdout
+    assert len(unknown(found)) == 3, "the run itself still has to be allowed to send"
+    (tmp_path / "queries.jsonl").write_text('{"query": "一加一？", "domain": "math"}\n', "utf-8")
+    found = config(inside, {"base_url": AWAY, "key_env": "MODEL_A_KEY"}, queries={"inputs": ["../queries.jsonl"]})
+    said = run("annotate", "run", found.path, "--estimate", code=2).stderr
+    assert f"wants to read {tmp_path / 'queries.jsonl'}" in said
+    assert "MODEL_A_KEY" not in said
+
+
 def test_once_said_it_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_A_KEY", "sk-of-somebody")
     found = config(tmp_path, {"key_env": "MODEL_A_KEY"})

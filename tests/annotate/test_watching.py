@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from annotating import pool, write_run
 from commands import run
+from faulty_server import serve
 from hypothesis import given
 from hypothesis import strategies as st
 from turning import Turned
@@ -146,6 +147,18 @@ def test_a_run_is_watched_every_second_and_counts_what_is_done(tmp_path: Path, m
     assert any(one.minutes for one in views[len(views) // 2].endpoints)
     assert last.agreement.responses > 0
     assert last.agreement.close <= last.agreement.responses
+
+
+def test_where_nothing_is_answered_no_time_left_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Turned(monkeypatch)
+    views: list[View] = []
+    with serve({"500": 1.0}) as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3))
+        run_stages(config, ("generate",), watch=views.append, limit=1, loop_factory=clock.loop)
+    again = [one for one in views if all(each.seen.done == each.planned for each in one.endpoints)]
+    assert again, "all failed, and are asked once more for a while"
+    assert all(each.seen.failed == each.seen.done for one in again for each in one.endpoints)
+    assert all("time left unknown" in live.line(one) for one in views if one.endpoints)
 
 
 def test_a_watcher_that_breaks_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

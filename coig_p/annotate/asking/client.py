@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from coig_p._version import __version__
 from coig_p.annotate.asking.embeddings import asks_for_vectors
 from coig_p.annotate.asking.endpoint import Endpoint
-from coig_p.annotate.asking.events import DONE_LINE, StreamEnded, is_stream, put_together
+from coig_p.annotate.asking.events import DONE, DONE_LINE, StreamEnded, is_stream, put_together
 from coig_p.annotate.asking.hints import RateHints, rate_hints
 from coig_p.annotate.asking.message import (
     Message,
@@ -133,11 +134,10 @@ class Client:
         if asks_for_vectors(messages):
             texts = [str(message["content"]) for message in messages]
             wanted = {"model": self.endpoint.model, "input": texts, **parameters}
-            return await self.send(_EMBEDDINGS, wanted, "\n".join(texts), read_embeddings)
+            return await self.send(_EMBEDDINGS, wanted, texts, read_embeddings)
         streaming = self._streaming
-        body = {"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters}
-        asked = "\n".join(str(message["content"]) for message in messages)
-        reply = await self.send(_CHAT, body, asked, read_value)
+        body = {"model": self.endpoint.model, "messages": messages, **streaming, **parameters}
+        reply = await self.send(_CHAT, body, [message["content"] for message in messages], read_value)
         if reply.outcome == "refused" and "stream_options" in streaming and "stream_options" in str(reply.detail):
             # It streams, but cannot say what it took: the next attempt is without that.
             self._streaming = {"stream": True}
@@ -145,7 +145,7 @@ class Client:
         return reply
 
     async def send(
-        self, path: str, body: Mapping[str, Any] | None, asked: str, read: Callable[[Any], Message | None]
+        self, path: str, body: Mapping[str, Any] | None, asked: Sequence[str], read: Callable[[Any], Message | None]
     ) -> Reply:
         """Send any request once. Raises nothing but cancellation.
 
@@ -183,10 +183,10 @@ class Client:
             return Reply("reset", detail=self._shown(str(error)), hints=hints)
         except Exception as error:  # the connection's, also where an answer is cut off in its body
             return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
-        return reply._replace(hints=hints)
+        return reply if hints is None else reply._replace(hints=hints)
 
     def _answer(
-        self, response: ClientResponse, body: bytes, asked: str, read: Callable[[Any], Message | None]
+        self, response: ClientResponse, body: bytes, asked: Sequence[str], read: Callable[[Any], Message | None]
     ) -> Reply:
         """What a body of a good status says; raise ValueError where it cannot be read, StreamEnded where it is cut."""
         if _is_cut(response, body):
@@ -207,7 +207,7 @@ class Client:
         # An error that names tokens may have its price.
         return reply._replace(outcome="broken") if reply.outcome == "error" and (took.answer or took.beyond) else reply
 
-    def _refusal(self, response: ClientResponse, trouble: Trouble, asked: str) -> Reply:
+    def _refusal(self, response: ClientResponse, trouble: Trouble, asked: Sequence[str]) -> Reply:
         """What it means that there is no answer."""
         status, words = response.status, trouble.words
         wait = retry_after(response.headers.items()) or trouble.wait
@@ -215,7 +215,7 @@ class Client:
             if "location" in response.headers:
                 words = f"moved to {response.headers['location']}: set base_url to where it is"
             return Reply("denied", detail=self._shown(f"{status}: {words or response.reason}"))
-        outcome = outcome_of(status, trouble, wait, asked)
+        outcome = outcome_of(status, trouble, wait, "\n".join(asked))
         detail = self._shown(f"{status}: {words or response.reason}")
         return Reply(outcome, wait=wait if outcome in ("throttled", "error") else None, detail=detail)
 
@@ -252,7 +252,7 @@ def _is_cut(response: ClientResponse, body: bytes) -> bool:
 def _decoded(body: bytes, charset: str | None) -> str:
     """A body as text: UTF-8, or what its header says where it is not."""
     try:
-        return body.decode("utf-8-sig")
+        return body.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         try:
             if charset and charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
@@ -275,7 +275,7 @@ async def _read(response: ClientResponse) -> bytes:
         if size > _MOST_BYTES:
             break
         last += part
-        if DONE_LINE.search(last):
+        if DONE in last and DONE_LINE.search(last):
             break
         last = last[-_DONE_LINE:]
     return b"".join(parts)

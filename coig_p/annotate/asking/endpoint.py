@@ -137,10 +137,11 @@ class Endpoint:
 
     def cost(self, tokens: Tokens, *, batch: bool = False) -> int:
         """What so many tokens cost here, in 1/MONEY; `batch`: with the discount of batches."""
-        share = 1 - self.batch_discount if batch else Decimal(1)
-        cached = self.input_price if self.cached_input_price is None else self.cached_input_price
-        prices = (self.input_price, self.output_price, cached)
-        return price(tokens, *(prices if share == 1 else (converted(one, share) for one in prices)))
+        cached = self.cached_input_price
+        if not batch or not self.batch_discount:
+            return price(tokens, self.input_price, self.output_price, cached)
+        prices = (self.input_price, self.output_price, self.input_price if cached is None else cached)
+        return price(tokens, *(converted(one, 1 - self.batch_discount) for one in prices))
 
     def variables(self) -> tuple[str, ...]:
         """The environment variables whose values go to it."""

@@ -14,10 +14,11 @@ from typing import Any
 from coig_p.annotate.asking.message import cut, parts_of
 from coig_p.annotate.asking.refusals import error_in
 
+DONE = b"[DONE]"
 DONE_LINE = re.compile(rb"[\r\n]data: ?\[DONE\]")
-"""Says that nothing more comes, though the connection may stay open."""
+"""Says that nothing more comes, though the connection may stay open; `DONE` is in it."""
 
-_DONE = "[DONE]"
+_DONE = DONE.decode()
 _MAY_BE_WRONG = ("error", "Error", "base_resp", "Response")
 _BEGINS = re.compile(r"(?:data|event|id|retry)?:")
 _LINE = re.compile(r"\r\n|\n|\r")

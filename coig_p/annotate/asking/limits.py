@@ -26,7 +26,7 @@ _BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 Clock = Callable[[], float]
 
 
-@dataclass
+@dataclass(slots=True)
 class Slot:
     """One request in the window of a limit.
 
@@ -76,8 +76,9 @@ class RateLimit:
     def take(self, tokens: int) -> Slot:
         """A place for such a request."""
         slot = Slot(tokens, self.clock())
-        self._slots.append(slot)
-        self._sum += tokens
+        if self.requests is not None or self.tokens is not None:  # else nobody looks at it
+            self._slots.append(slot)
+            self._sum += tokens
         return slot
 
     def sent(self, slot: Slot) -> None:
@@ -230,9 +231,14 @@ class Budget:
         self.most, self.spent, self.reserved = most, spent, 0
         self._changed = asyncio.Event()
 
+    def has_room(self, bound: int) -> bool:
+        """Whether `bound` can be set aside now."""
+        return self.most is None or self.spent + self.reserved + bound <= self.most
+
     async def reserve(self, bound: int) -> None:
         """Set `bound` aside; wait while what is in flight may leave room, else raise BudgetReached."""
-        while self.most is not None and self.spent + self.reserved + bound > self.most:
+        while not self.has_room(bound):
+            assert self.most is not None
             if not self.reserved or self.spent + bound > self.most:
                 raise BudgetReached
             self._changed.clear()

@@ -64,7 +64,7 @@ def read_body(body: str) -> Message:
 def read_json(body: str) -> Any:
     """The value of a body, which may begin with a byte order mark; raise ValueError where it is not JSON."""
     try:
-        return json.loads(body.removeprefix("\ufeff"), parse_int=_whole_number)
+        return _READER.decode(body.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("JSON of too many levels") from None
 
@@ -72,6 +72,9 @@ def read_json(body: str) -> Any:
 def _whole_number(digits: str) -> int | float:
     """Infinity where there are more digits than Python reads, as where a real number is too large."""
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+_READER = json.JSONDecoder(parse_int=_whole_number)
 
 
 def read_value(value: Any) -> Message:
@@ -163,10 +166,9 @@ def usage_of(value: Mapping[str, Any]) -> Usage:
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return Usage()
-    prompt, answer, total = (
-        _count(usage, *names)
-        for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens",))
-    )
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    answer = _count(usage, "completion_tokens", "output_tokens")
+    total = _count(usage, "total_tokens")
     details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
     cached = _count(details if isinstance(details, dict) else {}, "cached_tokens")
     if cached is None:

@@ -32,6 +32,7 @@ class Seen(NamedTuple):
         last: the server's last words about a request that it did not answer.
         cost: of this run, in 1/MONEY, with attempts that may be paid.
         left: why it was left or is paused; None where it is asked.
+        over: whether nothing is left to ask it, what failed and is asked once more among it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Seen(NamedTuple):
     last: str | None
     cost: int
     left: str | None
+    over: bool = False
 
 
 class Taking(NamedTuple):
@@ -73,6 +75,7 @@ class Port:
         self.last: str | None = None
         self.overbills: dict[str, str] = {}
         self._turn, self._changed = asyncio.Lock(), asyncio.Event()
+        self._in_line = 0  # who waits for a turn, or has it
         self._usable: deque[bool] = deque(maxlen=_LAST_ANSWERS)
         self._holds = 0  # pauses for headers in a row, each after a single request
         self._held_at = 0  # requests that were sent when headers last held others back
@@ -99,23 +102,42 @@ class Port:
 
     # When it is asked
 
+    def is_open(self, tokens: int) -> bool:
+        """Whether a request of at most so many tokens may be sent at once, with nobody before it.
+
+        Raises:
+            EndpointDown: it was left.
+        """
+        return not self._in_line and self._wait(tokens) <= 0
+
     async def enter(self, tokens: int) -> Slot:
         """Wait, first come first served, until a request of at most so many tokens may be sent.
 
         Raises:
             EndpointDown: it was left.
         """
-        async with self._turn:
-            while (wait := max(self.gate.wait(), self.limit.wait(tokens), self.pace.wait())) > 0:
-                self._changed.clear()
-                try:
-                    async with asyncio.timeout(None if wait == math.inf else max(wait, _SHORTEST)):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-            self.gate.entered()
-            self.pace.sent()
-            return self.limit.take(tokens)
+        self._in_line += 1
+        try:
+            async with self._turn:
+                while (wait := self._wait(tokens)) > 0:
+                    self._changed.clear()
+                    try:
+                        async with asyncio.timeout(None if wait == math.inf else max(wait, _SHORTEST)):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        pass
+                return self.enter_at_once(tokens)
+        finally:
+            self._in_line -= 1
+
+    def enter_at_once(self, tokens: int) -> Slot:
+        """The same for a request to which it is open."""
+        self.gate.entered()
+        self.pace.sent()
+        return self.limit.take(tokens)
+
+    def _wait(self, tokens: int) -> float:
+        return max(self.gate.wait(), self.limit.wait(tokens), self.pace.wait())
 
     def unused(self, slot: Slot) -> None:
         """A request that had entered is not sent after all."""
@@ -177,10 +199,12 @@ class Port:
     def answered(self, state: str, reason: str | None, most_invalid: float) -> str | None:
         """Count an answer; why no more are wanted, where too many of the last ones were invalid."""
         self._usable.append(state != INVALID)
-        self.invalid += state == INVALID
+        if state != INVALID:
+            return None
+        self.invalid += 1
         bad, number = self._usable.count(False), len(self._usable)
         # A quotient is rounded as the limit was: 29 of 100 are no more than .29, and .29 * 100 is less than 29.
-        if state != INVALID or number < _ANSWERS_NEEDED or bad / number <= most_invalid:
+        if number < _ANSWERS_NEEDED or bad / number <= most_invalid:
             return None
         return f"{bad} of its last {number} answers could not be used, this one for: {reason}"
 
@@ -198,4 +222,5 @@ class Port:
             self.last,
             self.cost,
             self.gate.left,
+            self.over,
         )

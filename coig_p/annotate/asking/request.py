@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.costs import Tokens, most_tokens
@@ -46,8 +45,7 @@ class Outcome(NamedTuple):
         return self.state == FAILED and str(self.reason).partition(":")[0] == "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One thing to ask one endpoint; asked again, it is another request to the ledger.
 
     Attributes:
@@ -134,7 +132,7 @@ def _asked_again(ledger: Ledger, request: Request, again: Again, before: Request
     if last is None or last.body is None:
         return request
     told = again(before.messages, read_body(last.body), str(last.reason))
-    forms = [replace(request, messages=messages) for messages in told]
+    forms = [request._replace(messages=messages) for messages in told]
     # The reason is read anew when parsing changes, and what was sent then had other words.
     return next((form for form in forms if ledger.state(form.key(ask)) in _KNOWN), forms[0])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import partial
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
@@ -44,7 +43,7 @@ def in_both_forms(request: Request, judge: EndpointConfig, *, half_points: bool)
     formed = with_structure(request, judge, half_points=half_points)
     if formed is request:
         return request
-    return replace(formed, again=partial(judged_again, half_points=half_points, structured=True))
+    return formed._replace(again=partial(judged_again, half_points=half_points, structured=True))
 
 
 def drawn_judges(config: RunConfig, query_id: str, author: str) -> list[str]:

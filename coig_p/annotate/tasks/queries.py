@@ -142,22 +142,23 @@ def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
     counts: Counter[str] = Counter()
     changes: dict[int, int | None] = {}
     failing: list[str] = []
-    for query in ledger.queries(passed=False):
-        passed, drop = _passes(config, ledger, query)
-        if passed != query.passed:
-            changes[query.place] = passed
-        if passed is None:
-            counts["undecided"] += 1
-        elif drop is None:
-            counts["passed"] += 1
-        else:
-            counts[str(drop["reason"])] += 1
-            failing.append(_line(drop))
-    ledger.pass_queries(changes)
+    with atomic_file(config.folder / QUERIES) as stream:
+        for query in ledger.queries(passed=False):
+            passed, drop = _passes(config, ledger, query)
+            if passed != query.passed:
+                changes[query.place] = passed
+            if passed is None:
+                counts["undecided"] += 1
+            elif drop is None:
+                counts["passed"] += 1
+                stream.write(_line(about(query)).encode() + b"\n")
+            else:
+                counts[str(drop["reason"])] += 1
+                failing.append(_line(drop))
+        ledger.pass_queries(changes)
     dropped = list(ledger.dropped())
     counts.update(drop.reason for drop in dropped)
     write_lines(config.folder / DROPPED, [*(drop.line for drop in dropped), *failing])
-    write_lines(config.folder / QUERIES, map(_query_line, ledger.queries()))
     return dict(counts)
 
 
@@ -343,9 +344,8 @@ def about(query: Query) -> dict[str, Any]:
     return found | {name: value for name, value in more.items() if value is not None}
 
 
-def _query_line(query: Query) -> str:
-    return _line(about(query))
+_JSON, _ASCII = json.JSONEncoder(ensure_ascii=False), json.JSONEncoder()
 
 
 def _line(value: dict[str, Any], *, ascii: bool = False) -> str:
-    return json.dumps(value, ensure_ascii=ascii)
+    return (_ASCII if ascii else _JSON).encode(value)

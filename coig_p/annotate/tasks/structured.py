@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
@@ -32,7 +31,7 @@ def with_structure(request: Request, endpoint: EndpointConfig, *, half_points: b
     messages: Messages = ({**first, "content": first["content"] + _FORM}, *request.messages[1:])
     parameters = {**request.parameters, "response_format": _format(half_points)}
     probe = probe_request(endpoint).key(0) if endpoint.structured == "auto" else None
-    return replace(request, messages=messages, parameters=parameters, plain=request, probe=probe)
+    return request._replace(messages=messages, parameters=parameters, plain=request, probe=probe)
 
 
 def probes(config: RunConfig, ledger: Ledger) -> list[Request]:

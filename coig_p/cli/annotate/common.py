@@ -69,15 +69,19 @@ def trusting(command: Command) -> Command:
     )(command)
 
 
-def approve(config: RunConfig, trust: bool, allow: tuple[str, ...]) -> None:
+def approve(config: RunConfig, trust: bool, allow: tuple[str, ...], *, sends: bool = True) -> None:
     """Have somebody say yes to what a run's file asks for, the first time that it does.
+
+    Args:
+        sends: whether anything is sent; else only files outside the run's own folder are asked about.
 
     Raises:
         UsageError: nobody did.
     """
     from coig_p.annotate.trust import wishes
 
-    approve_wishes(config.path, wishes(config), trust, allow)
+    asked = [wish for wish in wishes(config) if sends or not wish.is_of_sending]
+    approve_wishes(config.path, asked, trust, allow)
 
 
 def approve_wishes(

@@ -89,7 +89,7 @@ def run(
     if limit is not None and (batch_out is not None or batch_in or batch_forget):
         raise click.UsageError("--limit asks online: leave the batch options out.")
     config = load_config(file)
-    approve(config, trust, allow)
+    approve(config, trust, allow, sends=not estimate or trust or bool(allow))  # a yes that is said holds for the run
     if estimate:
         print_estimate(config, limit, json_)
     elif batch_out is not None:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 _ZSTD = pa.Codec("zstd", compression_level=3)
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_SHORT = 4096  # bytes up to which zlib at its fastest is the quicker one, also to read
+_WINDOW, _HASHES = 12, 6  # of zlib: as far back as a short body goes; its defaults clear 256 KiB for every text
+_SHORT = 2**_WINDOW  # bytes up to which zlib at its fastest is the quicker one, also to read
 _MOST_BYTES = 2**28  # far above what a client takes in
 _HEAD = struct.Struct(">II")  # bytes of the text, and their CRC-32
 
@@ -26,9 +27,13 @@ class Damaged(Exception):
 def packed(text: str) -> bytes:
     """A body as it is stored."""
     content = text.encode()
-    short = len(content) <= _SHORT
-    smaller = zlib.compress(content, zlib.Z_BEST_SPEED) if short else bytes(_ZSTD.compress(content, asbytes=True))
+    smaller = _deflated(content) if len(content) <= _SHORT else bytes(_ZSTD.compress(content, asbytes=True))
     return _HEAD.pack(len(content), zlib.crc32(content)) + smaller
+
+
+def _deflated(content: bytes) -> bytes:
+    deflate = zlib.compressobj(zlib.Z_BEST_SPEED, zlib.DEFLATED, _WINDOW, _HASHES)
+    return deflate.compress(content) + deflate.flush()
 
 
 def unpacked(stored: str | bytes) -> str:

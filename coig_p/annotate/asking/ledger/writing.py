@@ -49,6 +49,7 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
 _LARGEST = 2**62
 _KEPT = "What was answered before is kept"
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
+_LOG_PAGES = 8192  # 32 MiB of the log, from which a commit brings it into the database where the thread is behind
 
 _PUT = """
 INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
@@ -100,6 +101,7 @@ class LedgerWriter(Ledger):
         self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
         self._write.execute("PRAGMA synchronous = NORMAL")  # no fsync in a commit, which would hold up all requests
+        self._write.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")  # which has one
         self._closed = threading.Event()
         self._unsynced = False
         self._trouble: OSError | sqlite3.Error | None = None
@@ -331,18 +333,15 @@ class LedgerWriter(Ledger):
 
     def replace_queries(self, queries: Iterable[Query], dropped: Iterable[Dropped], made_from: str) -> None:
         """Other queries than before, none of which has passed yet."""
-        put = (
-            "INSERT INTO queries (place, query_id, domain, query, source, messages, license, original) "
-            "VALUES (:place, :query_id, :domain, :query, :source, :messages, :license, :original)"
-        )
+        put = f"INSERT INTO queries ({', '.join(Query._fields)}) VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?7, ?8, ?9)"
         self._commit(
             [
                 ("CREATE TEMP TABLE earlier AS SELECT * FROM queries", ()),
                 ("CREATE INDEX temp.earlier_ids ON earlier (query_id)", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
-                (put, (query._asdict() for query in queries)),
-                ("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", (drop._asdict() for drop in dropped)),
+                (put, iter(queries)),
+                ("INSERT INTO dropped (reason, line) VALUES (?, ?)", iter(dropped)),
                 ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
                 (_STILL_CONCLUDED, ()),
                 ("DROP TABLE earlier", ()),
