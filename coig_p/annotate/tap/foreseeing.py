@@ -26,6 +26,7 @@ from coig_p.annotate.taxonomy.tree import Subject
 _CHARACTERS = {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 4, FEASIBLE: 250}
 """Of an answer, until the ledger knows better."""
 
+_FILLED = "甲乙丙丁戊己庚辛壬癸"
 _RESPONSE = 500
 _TYPES = 30  # of a subject, until some subjects are through
 _ENOUGH = 20  # answers, or subjects, from which an average is taken
@@ -291,7 +292,7 @@ def _listed(round_: int, length: int) -> str:
     names = [f'"""Q{round_}{at}x：' for at in range(number)]
     left = length - sum(len(name) + 3 for name in names) - (number - 1)  # quotes behind, and ends of lines
     each = [max(1, left // number + (at < left % number)) for at in range(number)]
-    return "\n".join(f'{name}{"甲" * told}"""' for name, told in zip(names, each, strict=True))
+    return "\n".join(f'{name}{(_FILLED * told)[:told]}"""' for name, told in zip(names, each, strict=True))
 
 
 def _about(request: Request) -> tuple[str, int]:
