@@ -42,18 +42,24 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     rows = [line for line in with_bars(whole, _is_header).split("\n") if line.lstrip().startswith("|")]
     if rows and (of_table := set(_in_table(rows, words))):
         return _read(of_table.pop() if len(of_table) == 1 else None, whole, "several")
-    lines = [line for line in whole.split("\n") if not ONLY_MARKS.fullmatch(line)]
-    if not lines or lines[-1].lstrip().startswith("{"):
-        return FeasibleRead(None, whole if lines else "", "none")
-    return _of_lines(lines, words)
+    every = whole.split("\n")
+    places = [at for at, line in enumerate(every) if not ONLY_MARKS.fullmatch(line)]
+    if not places or every[places[-1]].lstrip().startswith("{"):
+        return FeasibleRead(None, whole if places else "", "none")
+    return _of_lines(every, places, words)
 
 
 def _read(verdict: bool | None, reasons: str, why: str) -> FeasibleRead:
     return FeasibleRead(verdict, reasons, why if verdict is None else None)
 
 
-def _of_lines(lines: list[str], words: Words) -> FeasibleRead:
-    """The verdict of the last line, below which a closing formula may stand, or of the first."""
+def _of_lines(every: list[str], places: list[int], words: Words) -> FeasibleRead:
+    """The verdict of the last line, below which a closing formula may stand, or of the first.
+
+    Args:
+        places: of the lines that are not empty.
+    """
+    lines = [every[at] for at in places]
     end = len(lines)
     while end > 1 and len(lines) - end < 2 and _says(lines[end - 1], words) is None:
         if not _CLOSES.match(bare(lines[end - 1])) or _any_verdict(lines[end - 1], words):
@@ -63,13 +69,13 @@ def _of_lines(lines: list[str], words: Words) -> FeasibleRead:
         feasible = _says(lines[last], words)
         if feasible is None or (not whole and _clear(lines[last], words) is None):
             continue
-        above = [line for line in lines[:last] if not is_fence(line)]
+        above = [line for line in every[: places[last]] if not is_fence(line)]
         fits = _fits(above, lines[last], words, feasible=feasible)
         return _read(feasible if fits else None, "\n".join(above).strip(), "several")
     feasible = _clear(lines[0], words)
-    rest = [line for line in lines[1:] if not is_fence(line)]
-    if feasible is None or not rest:
-        return FeasibleRead(None, "\n".join(lines[:-1]).strip(), "none")
+    rest = [line for line in every[places[0] + 1 :] if not is_fence(line)]
+    if feasible is None or len(lines) == 1:
+        return FeasibleRead(None, "\n".join(every[: places[-1]]).strip(), "none")
     doubted = any(_DOUBTS.search(line) or _speaks_against(line, words, feasible=feasible) for line in map(bare, rest))
     return _read(None if doubted else feasible, "\n".join(rest).strip(), "several")
 
@@ -104,7 +110,7 @@ def _clear(line: str, words: Words) -> bool | None:
 
 def _fits(above: list[str], last: str, words: Words, *, feasible: bool) -> bool:
     """Whether what stands above a verdict is no other one that is not corrected, and does not end with the opposite."""
-    reasons = "\n".join(above)
+    reasons = "\n".join(above).strip()
     if _CORRECTS.search(reasons) or _CORRECTS.search(last):
         return True
     if _contradicts(reasons, feasible=feasible):
