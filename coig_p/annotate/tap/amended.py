@@ -8,7 +8,8 @@ from typing import NamedTuple
 from coig_p.annotate.tap.naming import NUMBER, Names
 
 _CORRECTS = re.compile(
-    r"更正|修正|修改|改为|改成|应为|应该?是|重新考虑|再想|再看|等等|correct|revis|on second thought|\bwait\b|\bI mean",
+    r"更正|修正|修改|改为|改成|应为|应该?是|重新考虑|再想|再看|等等"
+    r"|\bcorrect(?:ion|ed)\b|\brevis(?:ion|ed)\b|on second thought|\bwait\b|\bI mean",
     re.IGNORECASE,
 )
 _TAKES_BACK = re.compile(

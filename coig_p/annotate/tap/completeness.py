@@ -39,6 +39,7 @@ _LEFT_OPEN = re.compile(
 _ANSWERS = re.compile(
     r"(?:(?P<no>没有|不缺少?|无)|有|缺少?)\s*(?:[，。：,.:;；]|\Z)|(?:(?P<not>不|否定)|确实|肯定)\s*[，。：,.:;；]"
 )
+_ASKED_FIRST = re.compile(r"[^。？?]{1,30}(?:吗|没有|是否[^？?]{1,20})[？?]")
 _LEADING = re.compile(
     r"(?:(?:检查|最终|最后)?的?(?:结果|结论|答案|判断)(?:是|为)?[：:]\s*|(?:因此|所以|综上|总之|可见|经检查|经核对)[，,]?\s*)+"
 )
@@ -55,7 +56,7 @@ _CORRECTS_TO = re.compile(r"(?:更正|修正|纠正|correction)(?:为|：|:)\s*"
 _ENDS_WITH = (
     r"(?:.{0,200}(?:[，,。.;；]|^) ?)?"
     r"(?:(?:因此|所以|故|综上)?[，,]?(?:最终|最后)?的?(?:结论|答案|判断|结果)(?:应?(?:该|当)?(?:是|为|改为))?[:：]?"
-    r"|.{0,12}我?(?:只|仅)(?:写|回答|答)[:：]?)[\"'“「『*_ ]{0,6}"
+    r"|应(?:该|当)?(?:是|为|改为)[:：]?|.{0,12}我?(?:只|仅)(?:写|回答|答)[:：]?)[\"'“「『*_ ]{0,6}"
 )
 _OPENS = re.compile(r"[\[{]\s*[\"'“](?:is[ _])?(?:lack|missing|是否缺|缺)|<(?:lack|missing|缺|是否缺)", re.IGNORECASE)
 _KEYED = re.compile(
@@ -64,7 +65,7 @@ _KEYED = re.compile(
     re.DOTALL,
 )
 _LEADS_TO_IT = re.compile(
-    r"(?:以下|下面|这里)?(?:是|为)?[^\n。：:]{0,12}(?:补全|修改|完整|重写|新|修订|补充)[^\n。：:]{0,8}指令[^\n。：:]{0,8}[：:]\s*"
+    r"(?:以下|下面|这里)?(?:是|为)?[^\n。：:]{0,12}(?:补全|修改|完整|重写|新|修订|补充)[^\n。：:]{0,8}(?:指令[^\n。：:]{0,8})?[：:]\s*"
     r"|[^\n.:]{0,30}\b(?:new|revised|rewritten|complete[d]?|full) (?:prompt|instruction)[^\n.:]{0,20}:\s*",
     re.IGNORECASE,
 )
@@ -78,7 +79,8 @@ _ASKS = re.compile(
 )
 _TRADITIONAL = str.maketrans("沒無這該", "没无这该")
 _LACKS_KEY = re.compile(
-    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?|(?:是否)?缺[少失乏]?",
+    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?|(?:是否)?缺[少失乏]?"
+    r"|answer|verdict|result|答案|(?:检查)?结果|结论",
     re.IGNORECASE,
 )
 _PROMPT_KEY = re.compile(
@@ -232,6 +234,8 @@ def _stated(head: str) -> bool | None:
 
 
 def _stated_in(line: str) -> bool | None:
+    asked = _ASKED_FIRST.match(line)
+    line = line[asked.end() :] if asked else line
     line = _HINDERS.sub(r"\1", _LEADING.sub("", line.strip(QUOTES + "#>")))
     most = _LONGEST_STATED * (2 if line.isascii() else 1)
     if not line or len(line) > most or _LEFT_OPEN.search(line) or _TAKES_BACK.search(line):

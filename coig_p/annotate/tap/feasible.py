@@ -31,6 +31,7 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     if whole is None:
         return FeasibleRead(None, "", "unfinished")
     whole = chosen_box(own(unfenced(whole)), (*words.feasible, *words.infeasible))
+    whole = _TAG_ALONE.sub("", whole) if len(_TAG_ALONE.findall(whole)) == 2 else whole
     data = data_in(whole)
     if data.broken is not None and re.search(r"[\"'“<>]\s*[:：]|<", data.broken):
         return FeasibleRead(None, whole, "unfinished")
@@ -86,7 +87,13 @@ def _says(line: str, words: Words) -> bool | None:
         return None
     for part in (line, *_last_sentence(line)):
         last = bare(_concluding(part))
-        for way in (_spoken, partial(_labelled_verdict, words=words), _at_the_end, _in_other_words):
+        for way in (
+            partial(_judges, words=words),
+            _spoken,
+            partial(_labelled_verdict, words=words),
+            _at_the_end,
+            _in_other_words,
+        ):
             feasible = way(last)
             if feasible is not None:
                 return feasible
@@ -168,6 +175,7 @@ def _in_table(rows: list[str], words: Words) -> Iterator[bool]:
                 yield verdict
 
 
+_TAG_ALONE = re.compile(r"^[ \t]*</?[A-Za-z_\u4e00-\u9fff]{1,20}>[ \t]*$", re.MULTILINE)
 _VERDICT_KEY = re.compile(
     r"(?:最终|最后|总体)?的?(?:判断|结论|判定|结果|答案|是否合理|合理性|可行性|是否可行)(?:结果)?"
     r"|(?:final )?(?:verdict|conclusion|judge?ment|result|answer|decision|label|feasibility)"
@@ -304,7 +312,12 @@ def _contradicts(reasons: str, *, feasible: bool) -> bool:
 
 
 def _judges(line: str, words: Words) -> bool | None:
-    """The verdict that a line is, and nothing else."""
+    """The verdict that a line is, and nothing else, or in two languages."""
+    told = {_is_verdict(part, words) for part in re.split(r" / |(?<=[一-鿿])/(?=[A-Za-z])", line)}
+    return told.pop() if len(told) == 1 else None
+
+
+def _is_verdict(line: str, words: Words) -> bool | None:
     line = bare(line).rstrip("。.!！")
     for verdict, each in ((True, words.feasible), (False, words.infeasible)):
         if re.fullmatch(any_of(each), line, re.IGNORECASE):
@@ -331,7 +344,7 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
         rf"(?:(?:{LABEL}|{LEADS}){MARKS}){{0,3}}(?:[^，,。:]{{2,20}}[，,] ?(?={what}|我))?"
         rf"(?:(?:我|可以)?(?:认为|判断|判定|觉得)(?:是|为)?)?{MARKS}(?:{what} ?)?"
         rf"(?:(?:是|为|属于|is|['’]s) ?)?{MARKS}{verdict}的?{MARKS}"
-        rf"(?P<tail>[。.!！~～…]*|(?:[，,。.;；!！—-]{{1,2}} ?|[。.]? ?\(| ?because ).{{0,300}}){MARKS}",
+        rf"(?P<tail>[。.!！~～…]*|(?:[，,。.;；!！:—-]{{1,2}} ?|[。.]? ?\(| ?because ).{{0,300}}){MARKS}",
         re.IGNORECASE,
     )
 

@@ -66,7 +66,12 @@ def checked(name: str, description: str, words: Words) -> Item:
         return Item(None)
     if not re.search(r"[^\W\d_]", description) or _GARBLED.search(name + description) or _BLANK.fullmatch(description):
         return Item(None)
-    if _REPEATS.search(description):
+    if _REPEATS.search(description) or description == name:
+        return Item(None)
+    if any(
+        name.count(opens) != name.count(closes)
+        for opens, closes in ("《》", "【】", "「」", "『』", "[]", "{}", "（）")
+    ):
         return Item(None)
     if not name or not description or len(name) > LONGEST_NAME or len(description) > _LONGEST or "\n" in name:
         return Item(None)

@@ -30,6 +30,9 @@ _CODE = re.compile(
     r"^```(?:python|py|java|c|cpp|c\+\+|javascript|js|typescript|bash|sh|sql|r|go)[ \t]*\n.*?^```[ \t]*$",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
+_BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[[ xX]\][ \t]+", re.MULTILINE)
+# A name with a colon on a line of its own, and below it the description.
+_ABOVE = re.compile(rf"[^\n{COLON}#|*\"“-][^\n{COLON}]{{0,39}}[{COLON}][ \t]*\n[^\n{COLON}|]{{4,}}")
 _TERM = re.compile(r"<dt>\s*([^<>\n]*?)\s*</dt>\s*<dd>\s*([^<>\n]*?)\s*</dd>", re.IGNORECASE)
 _DEFINED = re.compile(rf"^([^\s{COLON}|#>*<\"“-][^\n{COLON}|]{{0,39}})\n+[{COLON}][ \t]+(\S[^\n]*)$", re.MULTILINE)
 _LATEX_LIST = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}")
@@ -84,9 +87,15 @@ def _lines(text: str, words: Words) -> str:
     text = _TERM.sub(r"\n- \1：\2\n", _DEFINED.sub(r"- \1：\2", text))
     if "\\item" in text:
         text = _LATEX_TEXT.sub(r"\1", _LATEX_ITEM.sub("- ", _LATEX_LIST.sub("", text)))
+    text = _BOX.sub(r"\1", text)
+    blocks = [block.strip().split("\n") for block in re.split(r"\n[ \t]*\n", text.strip())]
+    if len(blocks) > 1 and all(_ABOVE.fullmatch("\n".join(block)) for block in blocks):
+        text = "\n".join(f"- {name.strip().rstrip(COLON)}：{told.strip()}" for name, told in blocks)
     label = either((*words.name, *words.description))
     text = re.sub(rf"(?m)^([ \t]*(?:[-*+][ \t]+)?)【({label})】[ \t]*[{COLON}]?", r"\1\2：", text, flags=re.IGNORECASE)
-    text = re.sub(rf"(?m)(^[ \t]*|[;；,，|][ \t]*)({label})[ \t]*=(?!=)[ \t]*", r"\1\2：", text, flags=re.IGNORECASE)
+    keyed = rf"(?m)(^[ \t]*|[;；,，|][ \t]*)({label})[ \t]*=(?!=)[ \t]*"
+    text = re.sub(rf"{keyed}\"(?!\")([^\"\n]+)\"[ \t]*$", r"\1\2：\3", text, flags=re.IGNORECASE)
+    text = re.sub(keyed, r"\1\2：", text, flags=re.IGNORECASE)
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
     text = triple_quotes(text)
     text = re.sub(

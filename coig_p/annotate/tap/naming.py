@@ -17,7 +17,7 @@ _BARE = (
 VALUE = rf"[*_`$( ]{{0,6}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
 BETWEEN = (
     r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}"
-    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|–|为|是)? {0,3}"
+    r"(?:[:=→]{1,2}|-{1,2}(?= )|—{1,2}|–|为|是)? {0,3}"
 )
 ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
@@ -79,7 +79,9 @@ class Names:
         self.bracketed = re.compile(
             rf"^ *\([0-9]{{1,2}}\) ?(?={self._unnamed()}|{'|'.join(sides)})", flags | re.MULTILINE
         )
-        self.next_side = re.compile(rf"(?<=[。；;]) ?(?=(?:{'|'.join(sides)}){OWN}: ?{self._unnamed()})", flags)
+        self.next_side = re.compile(
+            rf"(?<=[。；;]) ?(?=(?:{'|'.join(sides)})(?:{OWN}:|的|:|\() ?{self._unnamed()})", flags
+        )
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
 

@@ -25,7 +25,7 @@ _BEHIND_HEADING = re.compile(rf"\s*(?:#{{1,6}}\s*|\*\*\s*|【)\**(?:{_BEHIND})\*
 _BEHIND_LABEL = re.compile(rf"\s*[*#\s]*(?:{_BEHIND})\**\s*[{COLON}]", re.IGNORECASE)
 _CHANGES = re.compile(rf"\s*[*#\s]*(?:设计|出题|修改|改写|补充|更新|改动)(?:说明|思路|理由|原因)\**\s*[{COLON}]")
 _REMARK = re.compile(
-    r"\s*[（(*]*(?:希望(?:这|以上|能|对)|以上(?:指令|题目|就是|[即是为][^\n]{0,10}(?:指令|题目))|(?:这|该)(?:条|个|道)?(?:指令|题目)(?:考查|考察|要求学|结合|旨在|既|符合|贴近|设计)"
+    r"\s*[（(*]*(?:(?:更正|修正)[：:]|希望(?:这|以上|能|对)|以上(?:指令|题目|就是|[即是为][^\n]{0,10}(?:指令|题目))|(?:这|该)(?:条|个|道)?(?:指令|题目)(?:考查|考察|要求学|结合|旨在|既|符合|贴近|设计)"
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
     re.IGNORECASE,
 )
@@ -40,6 +40,7 @@ _PLACEHOLDER = re.compile(
     r"|\b(?:insert|paste|add)\b)[^（()）\[\]【】<>\n]{0,20}[）)\]】>]",
     re.IGNORECASE,
 )
+_NAMED_ALONE = re.compile(r"[：:]\s*[\[【<][^\[\]【】<>\n]{1,20}[\]】>]\s*\Z")  # 摘要：[病历摘要]
 _TEMPLATE = re.compile(r"[（(\[【<][^（()）\[\]【】<>\n]{0,30}[）)\]】>]")  # what should stand there, in words
 _CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或并及])\Z")
 _RULE = re.compile(r"\s*[-*_]{3,}\s*")
@@ -129,7 +130,7 @@ def finished(body: str) -> PromptRead:
         body = body[3:-3].strip()
     if len(re.findall(r"\w", body)) < _SHORTEST or _NO_PROMPT.fullmatch(body) or _SAME.match(body):
         return PromptRead(None, "none")
-    if _PLACEHOLDER.search(body) or _TEMPLATE.fullmatch(body):
+    if _PLACEHOLDER.search(body) or _NAMED_ALONE.search(body) or _TEMPLATE.fullmatch(body):
         return PromptRead(None, "none")
     if _is_cut(body):
         return PromptRead(None, "unfinished")

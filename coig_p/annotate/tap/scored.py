@@ -43,13 +43,19 @@ _OTHER_SCALE = re.compile(
     r"^[^\n。]{0,20}(?:(?<![0-9])(?:5|五|100|百) ?分制|满分(?:为|是)? ?(?:5|五|100|一百) ?分)[^\n。]{0,12}$",
     re.MULTILINE,
 )
+# A set that shows the form, up to a line that says whose the next one is.
+_EXAMPLE = re.compile(
+    r"^[^\n。]{0,12}(?:示例|样例|模板|\bexample|\btemplate)[^\n。]{0,6}:[ ]*$.*?"
+    r"(?=^[^\n]{0,6}(?:实际|我的|最终|正式|下面)[^\n]{0,8}(?:评分|打分|分数)|\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
 _ALIKE = re.compile(
     r"(?:两个回答|两者|二者|both responses)[^\n0-9。]{0,12}(?:评分|得分|分数|scores?)[^\n0-9。]{0,6}"
     r"(?:相同|一样|一致|the same|identical)[^\n0-9。]{0,4}[:。]?$",
     re.IGNORECASE | re.MULTILINE,
 )
 _SWAPPED = re.compile(
-    r"(?:次序|顺序|先后|两个回答)[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
+    r"(?:次序|顺序|先后|两个回答|回答[一1A甲][和与跟]回答[二2B乙])[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
 )
 _ANEW_GIVEN = re.compile(r"重新?评|重新打分|更正")
 _NUMERALS = "零一二三四五六七八九十"
@@ -106,8 +112,12 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     if scores:
         found = _judged(_Found(scores))
         beside = _judged(_in_lines(_lines(data.rest, names), names)[-1])
-        return _several() if beside.first is not None and beside != found else _whole(found, plain(whole), [], names)
-    text = _lines(whole, names)
+        return (
+            _several()
+            if beside.first is not None and beside != found
+            else _whole(found, plain(whole).replace('"', ""), [], names)
+        )
+    text = _EXAMPLE.sub("", _lines(whole, names))
     if _OTHER_SCALE.search(text):
         return EightRead(None, None, "out-of-range")
     swapped = [*_SWAPPED.finditer(text)]
@@ -197,7 +207,7 @@ def _one_form(text: str, names: Names) -> str:
     lines = [line for line in text.split("\n") if line.strip()]
     if lines and all(line.lstrip().startswith(">") for line in lines):  # all of it: then it quotes nobody
         text = re.sub(r"(?m)^[ \t]*>[ \t]?", "", text)
-    text = plain(_BREAKS.sub("\n", text).replace("\\[", "[").replace("\\]", "]"))
+    text = plain(_BREAKS.sub("\n", text).replace("\uff5e", "~").replace("\\[", "[").replace("\\]", "]"))
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)

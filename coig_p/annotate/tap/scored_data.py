@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from coig_p.annotate.plain import plain
@@ -16,6 +17,10 @@ _WHOSE = re.compile(
     re.IGNORECASE,
 )
 _PARTS = re.compile(r"[_\s./·\-的]+")
+
+
+_WHAT = re.compile(r"维度|方面|指标|项目|标准|dimension|aspect|criteri(?:on|a)|metric|category|name", re.IGNORECASE)
+_NUMBER = re.compile(r"分数?|得分|评分|打分|score|rating|value|points?|", re.IGNORECASE)
 
 
 def scores_in(values: tuple[tuple[str, Any], ...], names: Names) -> list[Score]:
@@ -34,9 +39,12 @@ def _below(value: Any, names: Names, side: int | None, dimension: int | None, de
         for one in value:
             yield from _below(one, names, side, dimension, depth + 1)
     elif isinstance(value, dict):
-        side = side if (own := _whose(value, names)) is None else own
+        side = side if (own := _told(value, _WHOSE, partial(names.side_of, alone=True))) is None else own
+        dimension = dimension if (own := _told(value, _WHAT, names.dimension_of)) is None else own
         for key, item in value.items():
             its, what = _named(key, names)
+            if its is None and what is None and not isinstance(item, list | dict) and not _NUMBER.fullmatch(key):
+                continue
             yield from _below(item, names, side if its is None else its, dimension if what is None else what, depth + 1)
     elif dimension is not None and side is not None and not isinstance(value, bool | None):
         found = re.fullmatch(VALUE, plain(str(value)))
@@ -58,8 +66,7 @@ def _named(key: str, names: Names) -> tuple[int | None, int | None]:
     return side, dimension
 
 
-def _whose(value: dict[str, Any], names: Names) -> int | None:
-    """The response that an entry of an object names."""
-    told = [names.side_of(plain(str(item)), alone=True) for key, item in value.items() if _WHOSE.fullmatch(key)]
-    sides = {side for side in told if side is not None}
-    return sides.pop() if len(sides) == 1 else None
+def _told(value: dict[str, Any], keys: re.Pattern[str], named: Callable[[str], int | None]) -> int | None:
+    """The response, or the dimension, that an entry of an object names."""
+    told = {named(plain(str(item))) for key, item in value.items() if keys.fullmatch(key)} - {None}
+    return told.pop() if len(told) == 1 else None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from coig_p.annotate.tap.items import SHORTEST, Item, checked, item_in
-from coig_p.annotate.tap.lines import COLON
 from coig_p.annotate.taxonomy.words import Words
 
 _DEEPEST = 6
-_NAMED = re.compile(f"[{COLON}]")
 # What a server, or a tool that is called, is told or tells.
 _OTHERWISE = frozenset(
     {
@@ -36,11 +33,11 @@ def types_in(value: Any, words: Words, depth: int = 0) -> Iterator[Item]:
     if depth > _DEEPEST:
         yield Item(None)
     elif isinstance(value, list):
-        if len(value) == 2 and depth and all(isinstance(one, str) for one in value) and not _NAMED.search(value[0]):
-            yield checked(value[0], value[1], words)
-            return
         for one in value:
-            yield from types_in(one, words, depth + 1)
+            if isinstance(one, list) and len(one) == 2 and all(isinstance(each, str) for each in one):
+                yield checked(one[0], one[1], words)
+            else:
+                yield from types_in(one, words, depth + 1)
     elif isinstance(value, dict):
         yield from _of_object(value, words, depth)
     else:

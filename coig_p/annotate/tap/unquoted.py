@@ -26,6 +26,9 @@ from coig_p.annotate.taxonomy.words import Words
 
 _LONGEST_PLAIN = 40  # of a name that nothing marks as one
 _TAGGED = re.compile(r"<([A-Za-z_\u4e00-\u9fff]{1,20})>[ \t]*([^<>\n]*?)[ \t]*</\1>")
+_ASIDES = re.compile(
+    r"示例|例题?|举例|难度|分值|数量|examples?|level|difficulty|points|count"
+)  # columns that describe no type
 _NUMBERS = frozenset({"序号", "编号", "no", "no.", "#"})
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
@@ -59,6 +62,9 @@ def unquoted_items(whole: str, lines: str, words: Words) -> Iterator[Item]:
     labelled = labelled_pairs(_TAGGED.sub(r"\1：\2", lines), words)
     if labelled:
         yield from map(Item, labelled)
+        label = rf"^[ \t]*(?:{MARKER.pattern})?{either(words.name)}[ \t]*[{COLON}][ \t]*\S"
+        if len(re.findall(label, lines, re.IGNORECASE | re.MULTILINE)) > len(labelled):
+            yield Item(None)  # a name without a description
         return
     rows = [line for line in lines.split("\n") if line.strip().startswith("|")]
     if rows:
@@ -72,11 +78,12 @@ def unquoted_items(whole: str, lines: str, words: Words) -> Iterator[Item]:
 
 def _of_table(rows: list[str], words: Words) -> Iterator[Item]:
     names, told = ({word.lower() for word in each} for each in (words.name, words.description))
-    columns: tuple[int, int] | None = None
     if rows[0].rstrip().endswith("|") and not rows[-1].rstrip().endswith("|"):
         yield Item(None)  # it is cut
     every = [[cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")] for row in rows]
     every = [cells for cells in every if not all(re.fullmatch(r":?-+:?", cell) for cell in cells)]
+    columns = _headed(rows, every, words)
+    every = every[1:] if columns else every
     for cells in _turned(every, words):
         plain = [cell.strip("*` ").lower() for cell in cells]
         first, second = (next((at for at, cell in enumerate(plain) if cell in each), None) for each in (names, told))
@@ -95,6 +102,19 @@ def is_header(words: Words, cells: list[str]) -> bool:
     """Whether cells head a column of names and one of descriptions."""
     plain = [cell.strip("*` ").lower() for cell in cells]
     return all(any(word.lower() in plain for word in each) for each in (words.name, words.description))
+
+
+def _headed(rows: list[str], every: list[list[str]], words: Words) -> tuple[int, int] | None:
+    """The columns below a header that knows a word for names alone: what is told of one stands behind it."""
+    if len(rows) < 3 or not re.fullmatch(r"[-:| ]+", rows[1].strip()) or not every or is_header(words, every[0]):
+        return None
+    names, told = ({word.lower() for word in each} for each in (words.name, words.description))
+    head = [cell.strip("*` ").lower() for cell in every[0]]
+    firsts = {cells[0].strip("*` ").lower() for cells in every}
+    at = next((at for at, cell in enumerate(head) if cell in names), None)
+    if at is None or at + 1 >= len(head) or {*head, *firsts} & told or _ASIDES.fullmatch(head[at + 1]):
+        return None
+    return at, at + 1
 
 
 def _turned(rows: list[list[str]], words: Words) -> list[list[str]]:
@@ -160,6 +180,8 @@ def _plain_item(text: str, words: Words) -> Item | None:
 
 
 def _listed(lines: list[_Line], words: Words) -> Iterator[Item]:
+    if len(lines) > 1 and all(line.heading and line.item is not None for line in lines):
+        lines = [line._replace(heading=False) for line in lines]
     marked = [line for line in lines if line.marked and line.item is not None]
     top = min((line.indent for line in marked), default=0)
     plain = [line for line in lines if not line.marked and not line.heading and _is_plain(line.item)]
