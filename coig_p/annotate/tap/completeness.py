@@ -37,8 +37,9 @@ _LEFT_OPEN = re.compile(
     re.IGNORECASE,
 )
 _ANSWERS = re.compile(
-    r"(?:(?P<no>没有|不缺少?|无)|有|缺少?)\s*(?:[，。：,.:;；]|\Z)|(?:(?P<not>不|否定)|确实|肯定)\s*[，。：,.:;；]"
+    r"(?:(?P<no>没有|不缺少?|无)|有|缺少?)\s*(?:(?:这样的?|任何)(?:地方|情况|问题))?(?:[，。：,.:;；]|\Z)|(?:(?P<not>不|否定)|确实|肯定)\s*[，。：,.:;；]"
 )
+_LACKS_NOTHING = re.compile(r"缺[少失](?:的?(?:必要的?)?(?:输入|内容|信息|材料))?[：:][ \t]*(?:无|没有)[。.]?")
 _ASKED_FIRST = re.compile(r"[^。？?]{1,30}(?:吗|没有|是否[^？?]{1,20})[？?]")
 _LEADING = re.compile(
     r"(?:(?:检查|最终|最后)?的?(?:结果|结论|答案|判断)(?:是|为)?[：:]\s*|(?:因此|所以|综上|总之|可见|经检查|经核对)[，,]?\s*)+"
@@ -234,6 +235,8 @@ def _stated(head: str) -> bool | None:
 
 
 def _stated_in(line: str) -> bool | None:
+    if _LACKS_NOTHING.fullmatch(line.strip(QUOTES + "#>-• ")):
+        return False
     asked = _ASKED_FIRST.match(line)
     line = line[asked.end() :] if asked else line
     line = _HINDERS.sub(r"\1", _LEADING.sub("", line.strip(QUOTES + "#>")))

@@ -185,7 +185,7 @@ _VERDICT_KEY = re.compile(
 _FEASIBLE_KEY = re.compile(r"合理|可行|feasib|reasonable", re.IGNORECASE)
 _HEADLINE = re.compile(rf"(?:我的|my )?(?:{_VERDICT_KEY.pattern}){MARKS} ?(?::|——|是|为|is ){MARKS} ?", re.IGNORECASE)
 _CLOSES = re.compile(
-    r"(?:以上|感谢|谢谢|如有|如需|如果(?:您|你|还)|希望|欢迎|请(?:您|继续|随时)|注:|备注:|说明:|附注?:|供参考|(?:仅|以上)供参考"
+    r"(?:完\Z|完毕|以上|感谢|谢谢|如有|如需|如果(?:您|你|还)|希望|欢迎|请(?:您|继续|随时)|注:|备注:|说明:|附注?:|供参考|(?:仅|以上)供参考"
     r"|let me know|note:|hope|i hope|thank|feel free|please)",
     re.IGNORECASE,
 )

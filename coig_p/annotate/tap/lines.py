@@ -121,7 +121,7 @@ def own(text: str) -> str:
 
 def unquoted_scores(text: str) -> str:
     """A text with no scores in quotation marks that hold words, too; a bare number in them stays."""
-    return _QUOTATIONS.sub(lambda found: "" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
+    return _QUOTATIONS.sub(lambda found: "“”" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
 
 
 @lru_cache(maxsize=64)

@@ -30,6 +30,8 @@ _CODE = re.compile(
     r"^```(?:python|py|java|c|cpp|c\+\+|javascript|js|typescript|bash|sh|sql|r|go)[ \t]*\n.*?^```[ \t]*$",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
+_UNDERLINED = re.compile(rf"^([^\n|，。；{COLON}#>*-][^\n|，。；{COLON}]{{0,19}})\n[-=]{{3,}}[ \t]*$", re.MULTILINE)
+_NEXT = re.compile(r"(?<=[。；;])[ \t]*(?=[（(]\d{1,2}[)）]|\d{1,2}[.、][ \t]?\D|[①-⑳])")  # an item in the same line
 _BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[[ xX]\][ \t]+", re.MULTILINE)
 # A name with a colon on a line of its own, and below it the description.
 _ABOVE = re.compile(rf"[^\n{COLON}#|*\"“-][^\n{COLON}]{{0,39}}[{COLON}][ \t]*\n[^\n{COLON}|]{{4,}}")
@@ -87,7 +89,9 @@ def _lines(text: str, words: Words) -> str:
     text = _TERM.sub(r"\n- \1：\2\n", _DEFINED.sub(r"- \1：\2", text))
     if "\\item" in text:
         text = _LATEX_TEXT.sub(r"\1", _LATEX_ITEM.sub("- ", _LATEX_LIST.sub("", text)))
-    text = _BOX.sub(r"\1", text)
+    text = _BOX.sub(r"\1", _UNDERLINED.sub(r"### \1", text))
+    if "\n" not in text.strip():
+        text = _NEXT.sub("\n", text)
     blocks = [block.strip().split("\n") for block in re.split(r"\n[ \t]*\n", text.strip())]
     if len(blocks) > 1 and all(_ABOVE.fullmatch("\n".join(block)) for block in blocks):
         text = "\n".join(f"- {name.strip().rstrip(COLON)}：{told.strip()}" for name, told in blocks)

@@ -40,7 +40,9 @@ _PLACEHOLDER = re.compile(
     r"|\b(?:insert|paste|add)\b)[^（()）\[\]【】<>\n]{0,20}[）)\]】>]",
     re.IGNORECASE,
 )
-_NAMED_ALONE = re.compile(r"[：:]\s*[\[【<][^\[\]【】<>\n]{1,20}[\]】>]\s*\Z")  # 摘要：[病历摘要]
+_NAMED_ALONE = re.compile(
+    r"[：:]\s*[\[【<][^\[\]【】<>\n]{1,20}[\]】>]\s*\Z|[（(](?:从?略|省略|此处省略|待补充?)[)）]"
+)  # 摘要：[病历摘要]
 _TEMPLATE = re.compile(r"[（(\[【<][^（()）\[\]【】<>\n]{0,30}[）)\]】>]")  # what should stand there, in words
 _CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或并及])\Z")
 _RULE = re.compile(r"\s*[-*_]{3,}\s*")

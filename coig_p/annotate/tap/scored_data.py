@@ -16,6 +16,7 @@ _WHOSE = re.compile(
     r"(?:回答|回复|助手|模型|名称|对象|编号|id|name|label|response|assistant|answer|model|which)(?:[ _]?(?:id|name))?",
     re.IGNORECASE,
 )
+_ORDINALS = {"first": 0, "second": 1}
 _PARTS = re.compile(r"[_\s./·\-的]+")
 
 
@@ -56,6 +57,7 @@ def _named(key: str, names: Names) -> tuple[int | None, int | None]:
     """The response and the dimension that a key names, one of them or both: A_clarity."""
     key = plain(key)
     side, dimension = names.side_of(key, alone=True), names.dimension_of(key)
+    side = _ORDINALS.get(key.lower()) if side is None else side
     if side is None and dimension is None:
         parts = _PARTS.split(key)
         for at in range(1, len(parts)):

@@ -32,6 +32,8 @@ def types_in(value: Any, words: Words, depth: int = 0) -> Iterator[Item]:
     """The items in a value, in their order; one that is none where something in it should be one."""
     if depth > _DEEPEST:
         yield Item(None)
+    elif isinstance(value, list) and (pairs := _in_turns(value, words)):
+        yield from (checked(name, told, words) for name, told in pairs)
     elif isinstance(value, list):
         for one in value:
             if isinstance(one, list) and len(one) == 2 and all(isinstance(each, str) for each in one):
@@ -64,6 +66,20 @@ def _of_object(value: dict[str, Any], words: Words, depth: int) -> Iterator[Item
             yield checked(key, item, words)
     else:
         yield Item(None)
+
+
+def _in_turns(value: list[Any], words: Words) -> list[tuple[str, str]]:
+    """Names and descriptions in turns, as elements of a text are that stand one behind another."""
+    if len(value) % 2 or not all(isinstance(one, dict) and len(one) == 1 for one in value):
+        return []
+    found = []
+    for one, other in zip(value[::2], value[1::2], strict=True):
+        keys = [labelled_keys(one, words)[0], labelled_keys(other, words)[1]]
+        texts = [*one.values(), *other.values()]
+        if None in keys or not all(isinstance(text, str) for text in texts):
+            return []
+        found.append((texts[0], texts[1]))
+    return found
 
 
 def _pairs(value: Any) -> bool:
