@@ -34,6 +34,7 @@ _TOTAL = re.compile(
     r"[*_ ]{0,4}(?=为|是|[:=|]| |[0-9\[]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_MAY_BE_TOTAL = re.compile(r"均[得分值]|平均|总得?分|合计|总计|average|mean|total|sum", re.IGNORECASE)
 _FIGURE = re.compile(r"(?<![0-9./])(?<!/ )[0-9]{1,3}(?:\.[0-9]{1,3})?(?![0-9]|\.[0-9]| ?(?:分制|%|-|~))")
 
 Eight = list[list[float]]
@@ -53,7 +54,10 @@ class Amendment(NamedTuple):
 
 def amendments(text: str, names: Names) -> tuple[list[Amendment], list[int]]:
     """The lines of a text that correct one score each, and those that take something back and say not to what."""
-    found, vague = [], []
+    found: list[Amendment] = []
+    vague: list[int] = []
+    if not _CORRECTS.search(text) and not _TAKES_BACK.search(text):
+        return found, vague
     for at, line in enumerate(text.split("\n")):
         told = _UNCHANGED.sub("", line)
         takes_back = _TAKES_BACK.search(told) is not None
@@ -86,6 +90,8 @@ def amended(eight: Eight, lines: list[Amendment]) -> Eight | None:
 
 def fits_totals(text: str, eight: Eight, names: Names) -> bool:
     """Whether every sum and mean in a text is that of the response that was named last before it, or of either."""
+    if not _MAY_BE_TOTAL.search(text):
+        return True
     for total in _TOTAL.finditer(text):
         ends = re.compile(r"\n|。|$").search(text, total.end())
         end = len(text) if ends is None else ends.start()

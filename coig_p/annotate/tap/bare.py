@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from coig_p.annotate.plain import plain
 from coig_p.annotate.tap.lines import MARKER, either
@@ -34,6 +35,7 @@ def bare(line: str) -> str:
     return _BETWEEN_CHARACTERS.sub("", line)
 
 
+@lru_cache(maxsize=64)
 def any_of(words: tuple[str, ...]) -> str:
     """A pattern of any of the words, in one form."""
     return either(tuple(map(plain, words)))

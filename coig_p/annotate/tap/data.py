@@ -14,6 +14,7 @@ _BRACKETS = {"{": "}", "[": "]", "(": ")"}
 _PLAIN = str.maketrans("\uff3b\uff3d\uff5b\uff5d（）：，", "[]{}():,")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 _WORDS = {"True": "true", "False": "false", "None": "null"}
+_PYTHON = re.compile("|".join(_WORDS))
 _LABEL = re.compile(r"([^\n。；;{}\[\]]{0,60}?)\s*(?:[:：=]\s*)?(?:\n\s*)?(?:```\w{0,12}\s*)?\Z")
 _TAG = re.compile(
     r"<(?P<closes>/)?(?P<name>[A-Za-z\u4e00-\u9fff][\w.-]{0,30})"
@@ -82,7 +83,7 @@ def _normal(text: str, begin: int) -> tuple[int | None, str]:
                 found.pop()
         elif mark in _BRACKETS:
             open_.append(mark)
-        word = re.compile(r"True|False|None").match(text, at)
+        word = _PYTHON.match(text, at)
         found.append(_WORDS[word[0]] if word else {"(": "[", ")": "]"}.get(mark, mark))
         at += len(word[0]) if word else 1
         if not open_:

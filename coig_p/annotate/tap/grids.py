@@ -43,7 +43,10 @@ def _run(lines: list[str], at: int, is_header: Callable[[list[str]], bool]) -> l
     """The cells of the lines from here on that are rows below a header; an empty list for a rule."""
     if lines[at].lstrip().startswith("|"):
         return None
+    below = lines[at + 1] if at + 1 < len(lines) else ""
     for mark in ("\t", ",", "，", "|"):
+        if mark not in lines[at] or mark not in below:
+            continue
         header = _cells(lines[at], mark)
         if len(header) < 2 or not is_header(header):
             continue

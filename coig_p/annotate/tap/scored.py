@@ -163,10 +163,12 @@ def _lines(text: str, names: Names) -> str:
 
 def _alike(text: str, scan: _Found, names: Names) -> _Found:
     """Four scores below a line that says that both responses have the same, as those of each."""
+    if len(scan.scores) != 4:
+        return scan
     both = rf"(?:{names.sides[0]})[和与及、 ]{{1,3}}(?:{names.sides[1]})"
     alike = [*_ALIKE.finditer(re.sub(both, "两个回答", text, flags=re.IGNORECASE))]
     four = sorted({one.dimension for one in scan.scores if one.dimension is not None})
-    if len(alike) != 1 or len(scan.scores) != 4 or four != [0, 1, 2, 3] or any(one.side for one in scan.scores):
+    if len(alike) != 1 or four != [0, 1, 2, 3] or any(one.side for one in scan.scores):
         return scan
     return _Found([one._replace(side=side) for side in (0, 1) for one in scan.scores], scan.doubt)
 
@@ -199,6 +201,8 @@ def _whole(found: EightRead, text: str, corrections: list[Amendment], names: Nam
     eight = amended(given, corrections)
     if eight is None or not (fits_totals(text, given, names) or fits_totals(text, eight, names)):
         return _several()
+    if not corrections:
+        return found
     return _judged(_Found([Score(side, at, number) for side in (0, 1) for at, number in enumerate(eight[side])]))
 
 
