@@ -307,3 +307,21 @@ _PIECES = st.sampled_from(
 def test_no_answer_makes_a_reader_raise(text: str) -> None:
     for kind in READS:
         READS[kind](text)
+
+
+_BESIDE = {
+    "ends of lines": lambda text: text.replace("\n", "\r\n"),
+    "a mark that is not seen": lambda text: "\ufeff" + text,
+    "empty lines around": lambda text: f"\n\n{text}\n\n  ",
+}
+
+
+@pytest.mark.parametrize("what", _BESIDE)
+@pytest.mark.parametrize("kind", READS)
+def test_what_is_not_seen_changes_nothing(kind: str, what: str) -> None:
+    path = Path(__file__).parent / "tap_answers" / f"{kind}-f.jsonl"
+    texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert not [text for text in texts if _plainly(kind, _BESIDE[what](text)) != _plainly(kind, text)]
+    if kind in ("types", "eight"):  # of a prompt, spaces at the end of a line are a part
+        spaced = [(text, "\n".join(f"{line}  " for line in text.split("\n"))) for text in texts]
+        assert not [text for text, other in spaced if _plainly(kind, other) != _plainly(kind, text)]

@@ -65,9 +65,12 @@ def _cells(line: str, mark: str) -> list[str]:
     if mark == "，" or mark == "|":
         return [cell.strip() for cell in line.split(mark)]
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=mark, strict=True, skipinitialspace=True))]
+        return [
+            cell.strip()
+            for cell in next(csv.reader([line.strip(" ")], delimiter=mark, strict=True, skipinitialspace=True))
+        ]
     except (csv.Error, StopIteration):
-        return []
+        return [line]
 
 
 def _rows(rows: list[list[str]]) -> str:

@@ -84,6 +84,7 @@ def _last_given(text: str) -> str:
 
 def _lines(text: str, words: Words) -> str:
     """The text with one kind of triple quotes, and without fences and tags; labels and lists in one form."""
+    text = re.sub(r"(?m)[ \t]+$", "", text)
     text = with_bars(_CODE.sub(_of_code, text), partial(is_header, words))
     text = text.replace('\\"', '"').replace("\uff02", '"')
     text = _TERM.sub(r"\n- \1：\2\n", _DEFINED.sub(r"- \1：\2", text))

@@ -212,6 +212,7 @@ def _one_form(text: str, names: Names) -> str:
     if lines and all(line.lstrip().startswith(">") for line in lines):  # all of it: then it quotes nobody
         text = re.sub(r"(?m)^[ \t]*>[ \t]?", "", text)
     text = plain(_BREAKS.sub("\n", text).replace("\uff5e", "~").replace("\\[", "[").replace("\\]", "]"))
+    text = re.sub(r"(?m) +$", "", text)
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
