@@ -18,6 +18,7 @@ _TAKES_BACK = re.compile(
     r"|\b(?:disregard|ignore|withdraw|too (?:high|low)|should be (?:lower|higher|lowered|raised))",
     re.IGNORECASE,
 )
+_BEGINS = re.compile(r"[\s*_-]*(?:更正|修正|等等|再想|correction\b|wait\b|on second thought|I mean\b)", re.IGNORECASE)
 _UNCHANGED = re.compile(
     r"(?:其余|其他|其它)[^。，,;；]{0,8}(?:不变|照旧)|(?:the )?(?:rest|others?) (?:is|are|stays?)[^.]{0,20}"
 )
@@ -72,6 +73,8 @@ def amendments(text: str, names: Names) -> tuple[list[Amendment], list[int]]:
             others = tuple(float(one) for one in re.findall(NUMBER, rest))
             old = None if value["old"] is None else float(value["old"])
             found.append(Amendment(at, sides[0], each[0], old, float(value["new"]), others))
+        elif _BEGINS.match(told) and (sides or each or not re.search(r"[。.!！]\s*\Z", told)):
+            vague.append(at)  # it is cut, or says not to what
         elif (sides or each or re.search(r"评分|分数|打分|scores?\b", told)) and (takes_back or values):
             vague.append(at)
     return found, vague

@@ -352,7 +352,8 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
 def _unsure(tail: str, words: Words, *, feasible: bool) -> bool:
     """Whether what stands behind a verdict takes something of it back."""
     if re.search(
-        r"但|不过|然而|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b", tail
+        r"但|不过|然而|不对|更正|修正|等等|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b",
+        tail,
     ):
         return True
     same, other = map(any_of, (words.feasible, words.infeasible) if feasible else (words.infeasible, words.feasible))

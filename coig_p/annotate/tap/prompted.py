@@ -147,7 +147,7 @@ def _is_cut(body: str) -> bool:
     if any(body.count(opens) > body.count(closes) for opens, closes in pairs):
         return True
     last = body.rpartition("\n")[2]
-    return re.search(r"[。！？；].", last) is not None and re.search(r"[\w、，：]\Z", last) is not None
+    return re.search(r"[。！？；，].", last) is not None and re.search(r"[\w、，：]\Z", last) is not None
 
 
 def _goes_on(body: str) -> bool:
