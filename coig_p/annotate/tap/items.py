@@ -66,7 +66,7 @@ def checked(name: str, description: str, words: Words) -> Item:
         return Item(None)
     if not re.search(r"[^\W\d_]", description) or _GARBLED.search(name + description) or _BLANK.fullmatch(description):
         return Item(None)
-    if _REPEATS.search(description) or description == name:
+    if _REPEATS.search(description):
         return Item(None)
     if any(
         name.count(opens) != name.count(closes)
