@@ -38,7 +38,7 @@ from tap_plan import WAYS, Plan, Scripted, bias
 STAGES = ("types", "refine", "prompts", "generate", "compare")
 KINDS = {"prompts": ("prompt", "complete", "feasible")}  # of requests, where a stage's are not called as it is
 FIRST = ("types", "prompts")  # whose requests hold answers that are still to come
-NEAR = {"types": 0.02, "prompts": 0.05}  # to what share tokens of prompts are told, else to one in a hundred
+NEAR = {"prompts": 0.05}  # to what share tokens of prompts are told, else to one in a hundred
 FEW = 20  # subjects that are through before a second estimate of these
 REPEATS = {"run once more": "all", "run with nothing to do": "all", "status": "status", "--estimate": "estimate"}
 EVERY = 60.0  # seconds between two lines on how far a stage is

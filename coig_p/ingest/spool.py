@@ -22,6 +22,8 @@ from coig_p.store.writing import ROWS_PER_GROUP
 
 _ORIGIN = "origin"
 _SCHEMA = RAW_SCHEMA.append(pa.field(_ORIGIN, pa.string()))
+_HELD = 4096
+"""Responses, scores and comparisons of rows that wait in memory: a row of a TaP run has hundreds."""
 
 
 class Spool:
@@ -32,6 +34,7 @@ class Spool:
         self.path, self.merged_path = folder / f"{domain}.arrow", folder / f"{domain}.merged.arrow"
         self.writer = pa.ipc.new_file(self.path, _SCHEMA)
         self.waiting: list[dict[str, Any]] = []
+        self.held = 0  # by those that wait
         self.places = array("q")
         self.plain = array("b")
         self.starts = array("q")  # of each batch on disk: its first row
@@ -48,7 +51,8 @@ class Spool:
         self.queries = max(self.queries, place + 1)
         self.places.append(place)
         self.waiting.append(row | {_ORIGIN: None if origin is None else json.dumps(origin)})
-        if len(self.waiting) == ROWS_PER_GROUP:
+        self.held += len(row["comparisons"] or ()) + sum(1 + len(one["scores"]) for one in row["responses"])
+        if len(self.waiting) == ROWS_PER_GROUP or self.held >= _HELD:
             self._write()
 
     def add_batch(self, batch: pa.RecordBatch, places: Sequence[int], *, plain: bool) -> None:
@@ -64,7 +68,7 @@ class Spool:
         if self.waiting:
             self.starts.append(len(self.places) - len(self.waiting))
             self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=_SCHEMA))
-            self.waiting = []
+            self.waiting, self.held = [], 0
 
     def close(self, refuse: Refuse, merged: Counter[str]) -> None:
         """Merge what belongs together; nothing can be added afterwards.

@@ -17,6 +17,8 @@ from coig_p.annotate.planned import planned
 from coig_p.annotate.repaying import kinds_of
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
+from coig_p.annotate.tap.foreseeing import _listed
+from coig_p.annotate.tap.parsing import parse_types
 
 CODES = [f"{one:02}" for one in range(1, 31)]
 FEW = 20  # subjects that are through before an estimate
@@ -90,7 +92,7 @@ def test_each_stage_is_told_in_requests_and_tokens(tmp_path: Path) -> None:
                         assert times == after[about] - before[about][0]
                 continue
             assert one.requests == number
-            near = 0.02 if stage == "types" else 0  # models and judges were never asked: their tokens are as of all
+            near = 0.01 if stage == "types" else 0  # models and judges were never asked: their tokens are as of all
             assert one.input_tokens == pytest.approx(tokens, rel=near or 1e-9)
 
 
@@ -105,3 +107,11 @@ def test_candidates_beyond_the_first_come_as_often_as_they_did(tmp_path: Path) -
     assert share > 0.1
     assert coming["prompt", "2"][0] == pytest.approx(share * coming["prompt", "1"][0], abs=1)
     assert coming["complete", "2"][0] == coming["prompt", "2"][0]
+
+
+@pytest.mark.parametrize("length", [13, 24, 51, 80, 121, 199])
+def test_types_that_are_made_up_are_as_long_as_the_usual_ones(length: int) -> None:
+    """One character short in each answer was a percent of a stage's tokens."""
+    text = _listed(2, length)
+    assert len(text) == length
+    assert len(parse_types(text).types) == max(1, length // 40)

@@ -79,10 +79,13 @@ def _plainly(kind: str, text: str) -> Any:
     return None if eight.first is None or eight.second is None else [*eight.first, *eight.second]
 
 
-@pytest.mark.parametrize("kind", READS)
-@pytest.mark.parametrize("batch", ["d", "e"])
-def test_whole_answers_are_read_right_or_not_at_all(kind: str, batch: str) -> None:
-    path = Path(__file__).parent / "tap_answers" / f"{kind}-{batch}.jsonl"
+_WHOLE = sorted(path.stem for path in (Path(__file__).parent / "tap_answers").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("batch", _WHOLE)
+def test_whole_answers_are_read_right_or_not_at_all(batch: str) -> None:
+    kind = batch.partition("-")[0]
+    path = Path(__file__).parent / "tap_answers" / f"{batch}.jsonl"
     answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     read = [(one["text"], one["expect"], _plainly(kind, one["text"])) for one in answers]
     assert not [one for one in read if one[2] is not None and one[1] != one[2]]
@@ -304,3 +307,21 @@ _PIECES = st.sampled_from(
 def test_no_answer_makes_a_reader_raise(text: str) -> None:
     for kind in READS:
         READS[kind](text)
+
+
+_BESIDE = {
+    "ends of lines": lambda text: text.replace("\n", "\r\n"),
+    "a mark that is not seen": lambda text: "\ufeff" + text,
+    "empty lines around": lambda text: f"\n\n{text}\n\n  ",
+}
+
+
+@pytest.mark.parametrize("what", _BESIDE)
+@pytest.mark.parametrize("kind", READS)
+def test_what_is_not_seen_changes_nothing(kind: str, what: str) -> None:
+    path = Path(__file__).parent / "tap_answers" / f"{kind}-f.jsonl"
+    texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert not [text for text in texts if _plainly(kind, _BESIDE[what](text)) != _plainly(kind, text)]
+    if kind in ("types", "eight"):  # of a prompt, spaces at the end of a line are a part
+        spaced = [(text, "\n".join(f"{line}  " for line in text.split("\n"))) for text in texts]
+        assert not [text for text, other in spaced if _plainly(kind, other) != _plainly(kind, text)]

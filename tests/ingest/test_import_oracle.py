@@ -239,9 +239,10 @@ def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) ->
     files=st.lists(st.lists(ROW, max_size=6), min_size=1, max_size=3),
     as_array=st.booleans(),
     rows_at_once=st.sampled_from([1, 2, 256]),
+    held=st.sampled_from([3, 4096]),
 )
 def test_an_import_is_the_oracles(
-    files: list[list[Any]], as_array: bool, rows_at_once: int, tmp_path_factory: Any
+    files: list[list[Any]], as_array: bool, rows_at_once: int, held: int, tmp_path_factory: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("import")
     paths = []
@@ -259,7 +260,7 @@ def test_an_import_is_the_oracles(
         assert failed.value.report.accounting() == counts
         assert not (folder / "store").exists()
         return
-    with patch("coig_p.ingest.spool.ROWS_PER_GROUP", rows_at_once):
+    with patch("coig_p.ingest.spool.ROWS_PER_GROUP", rows_at_once), patch("coig_p.ingest.spool._HELD", held):
         store, report = import_files(paths, folder / "store", ImportConfig(on_error="skip"))
     assert report.accounting() == counts
     assert report.missing_scores == missing

@@ -26,6 +26,7 @@ from coig_p.annotate.taxonomy.tree import Subject
 _CHARACTERS = {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 4, FEASIBLE: 250}
 """Of an answer, until the ledger knows better."""
 
+_FILLED = "甲乙丙丁戊己庚辛壬癸"
 _RESPONSE = 500
 _TYPES = 30  # of a subject, until some subjects are through
 _ENOUGH = 20  # answers, or subjects, from which an average is taken
@@ -124,6 +125,14 @@ class _Usual:
         )
         return whole > 0
 
+    def _usual_length(self, request: Request, answers: int, characters: int) -> int:
+        """The mean length of a round's answers; what is less than a character goes to the next one."""
+        about = request.kind, len(request.messages)
+        whole, self._carried[about] = divmod(
+            self._carried.get(about, Fraction(1, 2)) + Fraction(characters, answers), 1
+        )
+        return int(whole)
+
     @property
     def embedded(self) -> list[str]:
         """Texts of the usual lengths, of each model one, where an endpoint embeds them."""
@@ -141,11 +150,8 @@ class _Usual:
         length = self._lengths.get((request.endpoint.name, kind), _CHARACTERS[kind])
         if kind == TYPES:
             round_ = len(request.messages)
-            answers, characters = self._rounds.get((request.endpoint.name, round_), (0, 0))
-            length = characters // answers if answers >= _ENOUGH else length  # the first ones bring the most
-            number = max(1, length // 40)
-            items = [f"Q{round_}{at}x" for at in range(number)]
-            text = "\n".join(f'"""{item}：{"甲" * max(1, length // number - len(item) - 8)}"""' for item in items)
+            known = self._rounds.get((request.endpoint.name, round_), (0, 0))  # the first ones bring the most
+            text = _listed(round_, length if known[0] < _ENOUGH else self._usual_length(request, *known))
         elif kind == PROMPT:
             text = f"### {words.heading[0]}\n{'甲' * max(1, length - 7)}"
         elif kind == COMPLETE and self._says_so(request):
@@ -278,6 +284,15 @@ def _driven(
             request = chain.send(found if known else usual.answer(request))
     except StopIteration as end:
         return end.value, real
+
+
+def _listed(round_: int, length: int) -> str:
+    """Types as an answer to a round lists them, in all of this length, where it is enough for one."""
+    number = max(1, length // 40)
+    names = [f'"""Q{round_}{at}x：' for at in range(number)]
+    left = length - sum(len(name) + 3 for name in names) - (number - 1)  # quotes behind, and ends of lines
+    each = [max(1, left // number + (at < left % number)) for at in range(number)]
+    return "\n".join(f'{name}{(_FILLED * told)[:told]}"""' for name, told in zip(names, each, strict=True))
 
 
 def _about(request: Request) -> tuple[str, int]:

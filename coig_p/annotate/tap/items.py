@@ -14,10 +14,13 @@ LONGEST_NAME = 80
 _LONGEST = 2000
 SHORTEST = 4  # characters of a description that stands on a line of its own
 ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
-_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+|\s*\uff5c\s*|\s*(?:→|⇒|[-=]{1,2}>)\s*|(?<=\S)\t+(?=\S)")
+_DASH = re.compile(
+    r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+|\s*\uff5c\s*|\s*(?:→|⇒|[-=]{1,2}>)\s*|\s+::\s+|(?<=\S)\t+(?=\S)"
+)
 SENTENCE = re.compile(r"[，。；？！,;?!]")
 BRACKETED = re.compile(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]")
 _GARBLED = re.compile("\ufffd|锟斤拷")
+_REPEATS = re.compile(r"([^\s._…-].{0,5}?)\1{9,}")  # a model that goes round in circles
 _BLANK = re.compile(r"[xX×_.…\s]+")  # where a description should stand
 _TOLD = frozenset({"一句话的说明", "简要说明", "a description in one sentence", "a brief description", "..."})
 
@@ -62,6 +65,13 @@ def checked(name: str, description: str, words: Words) -> Item:
     if label.fullmatch(name):
         return Item(None)
     if not re.search(r"[^\W\d_]", description) or _GARBLED.search(name + description) or _BLANK.fullmatch(description):
+        return Item(None)
+    if _REPEATS.search(description):
+        return Item(None)
+    if any(
+        name.count(opens) != name.count(closes)
+        for opens, closes in ("《》", "【】", "「」", "『』", "[]", "{}", "（）")
+    ):
         return Item(None)
     if not name or not description or len(name) > LONGEST_NAME or len(description) > _LONGEST or "\n" in name:
         return Item(None)

@@ -30,10 +30,8 @@ MARKER = re.compile(
 
 def said(text: str) -> str | None:
     """An answer without its thinking; None where it is nothing else."""
-    found = told(text).said
-    if found is None:
-        return None
-    return _TOKENS.sub("", _UNSEEN.sub("", found.replace("\r\n", "\n"))).strip()
+    found = told(_UNSEEN.sub("", text).replace("\r\n", "\n").lstrip()).said
+    return None if found is None else _TOKENS.sub("", found).strip()
 
 
 _TICKED = re.compile(
@@ -121,7 +119,7 @@ def own(text: str) -> str:
 
 def unquoted_scores(text: str) -> str:
     """A text with no scores in quotation marks that hold words, too; a bare number in them stays."""
-    return _QUOTATIONS.sub(lambda found: "" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
+    return _QUOTATIONS.sub(lambda found: "“”" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
 
 
 @lru_cache(maxsize=64)

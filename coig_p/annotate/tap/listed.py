@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
+from coig_p.annotate.tap.data import data_in
+from coig_p.annotate.tap.grids import with_bars
 from coig_p.annotate.tap.items import (
     BRACKETED,
     SENTENCE,
@@ -16,43 +19,88 @@ from coig_p.annotate.tap.items import (
     split,
     unmarked,
 )
-from coig_p.annotate.tap.lines import COLON, MARKER, QUOTES, is_fence, own, said, triple_quotes, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, QUOTES, either, is_fence, own, said, triple_quotes, unfenced
 from coig_p.annotate.tap.reads import TypesRead
-from coig_p.annotate.tap.unquoted import line_of, unquoted_items
+from coig_p.annotate.tap.unquoted import is_header, line_of, unquoted_items
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
 _BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
+_CODE = re.compile(
+    r"^```(?:python|py|java|c|cpp|c\+\+|javascript|js|typescript|bash|sh|sql|r|go)[ \t]*\n.*?^```[ \t]*$",
+    re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
+_UNDERLINED = re.compile(rf"^([^\n|，。；{COLON}#>*-][^\n|，。；{COLON}]{{0,19}})\n[-=]{{3,}}[ \t]*$", re.MULTILINE)
+_NEXT = re.compile(r"(?<=[。；;])[ \t]*(?=[（(]\d{1,2}[)）]|\d{1,2}[.、][ \t]?\D|[①-⑳])")  # an item in the same line
+_BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[[ xX]\][ \t]+", re.MULTILINE)
+# A name with a colon on a line of its own, and below it the description.
+_ABOVE = re.compile(rf"[^\n{COLON}#|*\"“-][^\n{COLON}]{{0,39}}[{COLON}][ \t]*\n[^\n{COLON}|]{{4,}}")
+_TERM = re.compile(r"<dt>\s*([^<>\n]*?)\s*</dt>\s*<dd>\s*([^<>\n]*?)\s*</dd>", re.IGNORECASE)
+_DEFINED = re.compile(rf"^([^\s{COLON}|#>*<\"“-][^\n{COLON}|]{{0,39}})\n+[{COLON}][ \t]+(\S[^\n]*)$", re.MULTILINE)
+_LATEX_LIST = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}")
+_LATEX_ITEM = re.compile(r"\\item[ \t]*")
+_LATEX_TEXT = re.compile(r"\\(?:textbf|textit|text|emph)\{([^{}\n]*)\}")
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
 
 
 def parse_types(text: str, words: Words = WORDS) -> TypesRead:
     """The question types that an answer lists, in its order, repeated ones too.
 
-    Where anything stands between triple quotes, nothing else is an item. Reasons: none, malformed (most of what
-    stands between the quotes is no item), unfinished.
+    Where anything stands between triple quotes, nothing else is an item. Reasons: none, malformed (something that
+    should be an item is none: nothing is left out), unfinished.
     """
     whole = said(text)
     if whole is None:
         return TypesRead((), "unfinished")
-    whole = own(whole)
-    lines = _lines(whole)
+    whole = _last_given(own(whole))
+    lines = _lines(whole, words)
     found: list[Item] = []
     if QUOTES in lines:
-        lines = _all_quoted(_uncut(lines), words)
-        found = [item for content in _quoted(lines) for item in _items(content, words)]
+        if _is_cut(lines):
+            return TypesRead((), "unfinished")
+        found = [item for content in _quoted(_all_quoted(lines, words)) for item in _items(content, words)]
     if not any(item.type or not item.echo for item in found):
         found = [] if found else list(unquoted_items(unfenced(whole), lines, words))
     types = tuple(item.type for item in found if item.type is not None)
     unread = sum(item.type is None and not item.echo for item in found)
-    if not types:
+    if not types or unread:
         return TypesRead((), "malformed" if unread else "none", unread)
-    return TypesRead(types, None, unread) if unread <= len(types) else TypesRead((), "malformed", unread)
+    return TypesRead(types, None)
 
 
-def _lines(text: str) -> str:
-    """The text with one kind of triple quotes, and without fences and tags."""
+_LAST = re.compile(
+    r"^[^\n\"“]{0,20}(?:最终|更正|修正|重写|重新列|以此为准|以下为准|\bfinal\b|\bcorrected\b|\brevised\b)"
+    rf"[^\n\"“]{{0,12}}(?:如下|列表|清单|版本?|为准|list|version)[^\n{COLON}\"“]{{0,6}}[{COLON}][ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _last_given(text: str) -> str:
+    """What stands behind the last line that announces the list that counts, where there is one."""
+    found = [*_LAST.finditer(text)]
+    behind = text[found[-1].end() :] if found else ""
+    return behind if re.search(rf"[{COLON}]", behind) else text
+
+
+def _lines(text: str, words: Words) -> str:
+    """The text with one kind of triple quotes, and without fences and tags; labels and lists in one form."""
+    text = re.sub(r"(?m)[ \t]+$", "", text)
+    text = with_bars(_CODE.sub(_of_code, text), partial(is_header, words))
     text = text.replace('\\"', '"').replace("\uff02", '"')
+    text = _TERM.sub(r"\n- \1：\2\n", _DEFINED.sub(r"- \1：\2", text))
+    if "\\item" in text:
+        text = _LATEX_TEXT.sub(r"\1", _LATEX_ITEM.sub("- ", _LATEX_LIST.sub("", text)))
+    text = _BOX.sub(r"\1", _UNDERLINED.sub(r"### \1", text))
+    if "\n" not in text.strip():
+        text = _NEXT.sub("\n", text)
+    blocks = [block.strip().split("\n") for block in re.split(r"\n[ \t]*\n", text.strip())]
+    if len(blocks) > 1 and all(_ABOVE.fullmatch("\n".join(block)) for block in blocks):
+        text = "\n".join(f"- {name.strip().rstrip(COLON)}：{told.strip()}" for name, told in blocks)
+    label = either((*words.name, *words.description))
+    text = re.sub(rf"(?m)^([ \t]*(?:[-*+][ \t]+)?)【({label})】[ \t]*[{COLON}]?", r"\1\2：", text, flags=re.IGNORECASE)
+    keyed = rf"(?m)(^[ \t]*|[;；,，|][ \t]*)({label})[ \t]*=(?!=)[ \t]*"
+    text = re.sub(rf"{keyed}\"(?!\")([^\"\n]+)\"[ \t]*$", r"\1\2：\3", text, flags=re.IGNORECASE)
+    text = re.sub(keyed, r"\1\2：", text, flags=re.IGNORECASE)
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
     text = triple_quotes(text)
     text = re.sub(
@@ -62,14 +110,21 @@ def _lines(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not is_fence(line))
 
 
-def _uncut(text: str) -> str:
-    """The text without a last item that was cut off: nothing closes it, no sentence ends there, all others are."""
-    lines = text.rstrip().split("\n")
-    *above, last = (line.strip() for line in lines if QUOTES in line)
-    if len(above) < 2 or last.count(QUOTES) != 1 or lines[-1].strip() != last or last.endswith(QUOTES):
-        return text
-    whole = all(line.count(QUOTES) == 2 and line.rstrip("，,；;。").endswith(QUOTES) for line in above)
-    return text if not whole or re.search(r"[。.!！?？]\W*\Z", last) else "\n".join(lines[:-1])
+def _of_code(code: re.Match[str]) -> str:
+    """A block of code where it holds items, or data and little else; else nothing."""
+    lines = [line for line in code[0].split("\n")[1:-1] if line.strip()]
+    data = data_in(code[0])
+    items = all(QUOTES in line for line in lines) or (data.values and len(data.rest) <= len(code[0]) / 2)
+    return code[0] if items else ""
+
+
+def _is_cut(text: str) -> bool:
+    """Whether nothing closes the last quotes, no sentence ends there, and all others are closed."""
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    *above, last = (line for line in lines if QUOTES in line)
+    if lines[-1] != last or not last.count(QUOTES) % 2 or last.endswith(QUOTES) or re.search(r"[。.!！?？]\W*\Z", last):
+        return False
+    return all(line.count(QUOTES) == 2 and line.rstrip("，,；;。").endswith(QUOTES) for line in above)
 
 
 def _all_quoted(text: str, words: Words) -> str:

@@ -51,6 +51,8 @@ def in_order(text: str, sides: list[str], dimensions: list[str]) -> list[Placed]
         return []
     pieces = _pieces(text, sides, dimensions)
     named = [piece.value for piece in pieces if piece.kind == "dimension"]
+    if len(named) > 4 and named == named[:4] * (len(named) // 4):  # the same legend again
+        named = named[:4]
     placed: list[Placed] = []
     last: dict[str, list[int]] = {"side": [], "dimension": named if sorted(named) == [0, 1, 2, 3] else []}
     for kind, run in groupby(pieces, key=lambda piece: piece.kind):

@@ -6,7 +6,10 @@ where it reads nothing it says why, in a word that `TapPrompts.again` knows.
 
 from __future__ import annotations
 
+from coig_p.annotate.tap.completeness import parse_completeness
+from coig_p.annotate.tap.feasible import parse_feasible
 from coig_p.annotate.tap.listed import parse_types
+from coig_p.annotate.tap.prompted import parse_prompt, parse_refined
 from coig_p.annotate.tap.reads import (
     CompletenessRead,
     EightRead,
@@ -18,7 +21,6 @@ from coig_p.annotate.tap.reads import (
     TypesRead,
 )
 from coig_p.annotate.tap.scored import parse_eight
-from coig_p.annotate.tap.verdicts import parse_completeness, parse_feasible, parse_prompt, parse_refined
 
 __all__ = [
     "CompletenessRead",

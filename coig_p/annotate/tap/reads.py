@@ -19,7 +19,7 @@ class TypesRead(NamedTuple):
     """Question types in their order, repeated ones too; none, with a reason, where nothing can be read.
 
     Attributes:
-        unread: items that stand between the quotes and are none, which are left out.
+        unread: what should be an item and is none; then nothing is read.
     """
 
     types: tuple[QuestionType, ...]

@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked
-from coig_p.annotate.tap.lines import either, is_fence, said, shows, unquoted_scores
+from coig_p.annotate.tap.amended import Amendment, amended, amendments, fits_totals
+from coig_p.annotate.tap.data import data_in
+from coig_p.annotate.tap.grids import with_bars
+from coig_p.annotate.tap.lines import is_fence, said, shows, unquoted_scores
+from coig_p.annotate.tap.naming import BETWEEN, DECORATION, ENGLISH, NUMBER, VALUE, Names, Score, number_of
 from coig_p.annotate.tap.ordered import in_order
 from coig_p.annotate.tap.reads import EightRead, Four
+from coig_p.annotate.tap.scored_data import scores_in
 from coig_p.annotate.taxonomy.words import DIMENSIONS, WORDS, Words
 
 LOW, HIGH = 1, 10
 
-_NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
-_IN_BRACKETS = rf"\[{{1,2}} {{0,3}}(?P<in>{_NUMBER}) ?(?:分|/ ?10)? {{0,3}}\]{{1,2}}(?: ?(?:/ ?10(?![0-9])|分))?"
-_BARE = (
-    rf"(?P<bare>(?<![-+.0-9]){_NUMBER}) ?(?:分|/ ?10(?![0-9])|points?\b)?(?=\s{{0,9}}(?:[,，、。;；)(|]|\.(?![0-9])|$))"
-)
-_VALUE = rf"[*_`$( ]{{0,6}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
 _MARK = re.compile(r"\[\[[^\[\]\n]{0,20}\]?\]|\[ ?[0-9][0-9./ ]{0,6}\]")
 _ANOTHER = re.compile(r"\s{0,3}(?:[-~→/]|到|至|或|\bor\b|->)|.{0,200}?\[ ?\[? ?[0-9]", re.IGNORECASE)
 _OTHER_NUMBER = re.compile(
     r".{0,40}(?:满分|总分|out of)|\s{0,3}[,，、或和+=]\s{0,3}[0-9]|.{0,40}(?:也可|或者?).{0,9}[0-9]"
 )
-_AT_THE_END = re.compile(rf".{{0,400}}?[。.,;，；:) ]\[\[ ?(?P<in>{_NUMBER}) ?\]\][。.]?")
+_AT_THE_END = re.compile(rf".{{0,400}}?[。.,;，；:) ]\[\[ ?(?P<in>{NUMBER}) ?\]\][。.]?")
 _CORRECTS = re.compile(
     r"(?:更正|修正|修改|改为|改成|应为|应该是|重新评分|等等|correction|corrected|revised|on second thought|wait,)",
     re.IGNORECASE,
 )
-_BETWEEN = (
-    r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}"
-    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|–|为|是)? {0,3}"
-)
 _BREAKS = re.compile(r"<br ?/?>|</?(?:p|li|div|h[1-6]|ul|ol)>", re.IGNORECASE)
-_NAMED_NUMBER = re.compile(rf"\[\[ ?(?:n|score|分数) ?[=:] ?({_NUMBER}) ?\]\]", re.IGNORECASE)
-_ANGLED = re.compile(rf"(?<=:) ?<({_NUMBER})>(?= *$)", re.MULTILINE)
+_NAMED_NUMBER = re.compile(rf"\[\[ ?(?:n|score|分数) ?[=:] ?({NUMBER}) ?\]\]", re.IGNORECASE)
+_ANGLED = re.compile(rf"(?<=:) ?<({NUMBER})>(?= *$)", re.MULTILINE)
 _IN_CHINESE = re.compile(
     r"(?:(?<=\[\[)|(?<=: )|(?<=:))([一二三四五六七八九十])(?=\]\]|分(?:$|[,，。;；、]))", re.MULTILINE
 )
-_ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_FULL = re.compile(r"(?<=10分) ?\(满分\)")
-_SWAPPED = re.compile(
-    r"(?:次序|顺序|先后|两个回答)[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
+_FULL = re.compile(r"(?<=[0-9]) ?分? ?\((?:满分(?:为|是)? ?10 ?分?|10 ?分满分)\)|(?<=10)分 ?\(满分\)")
+_OTHER_SCALE = re.compile(
+    r"^[^\n。]{0,20}(?:(?<![0-9])(?:5|五|100|百) ?分制|满分(?:为|是)? ?(?:5|五|100|一百) ?分)[^\n。]{0,12}$",
+    re.MULTILINE,
 )
+# A set that shows the form, up to a line that says whose the next one is.
+_EXAMPLE = re.compile(
+    r"^[^\n。]{0,12}(?:示例|样例|模板|\bexample|\btemplate)[^\n。]{0,6}:[ ]*$.*?"
+    r"(?=^[^\n]{0,6}(?:实际|我的|最终|正式|下面)[^\n]{0,8}(?:评分|打分|分数)|\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+_ALIKE = re.compile(
+    r"(?:两个回答|两者|二者|both responses)[^\n0-9。]{0,12}(?:评分|得分|分数|scores?)[^\n0-9。]{0,6}"
+    r"(?:相同|一样|一致|the same|identical)[^\n0-9。]{0,4}[:。]?$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SWAPPED = re.compile(
+    r"(?:次序|顺序|先后|两个回答|回答[一1A甲][和与跟]回答[二2B乙])[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
+)
+_ANEW_GIVEN = re.compile(r"重新?评|重新打分|更正")
 _NUMERALS = "零一二三四五六七八九十"
 # Of what was scored already.
 _SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?(?:average|mean|total)s?\b)", re.IGNORECASE)
@@ -59,25 +68,9 @@ _ANEW = re.compile(
     r"^[^0-9\n]*(?:评分|打分|分数|重新?评|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE
 )
 _UNREAD = ("none", "missing", "unlabelled", "several")  # for which the order of names is tried
-_LABELS = (r"[A1一甲]", r"[B2二乙]")
-_NOUN = (
-    r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model"
-    r"|response|assistant|answer|model|llm)"
-)
-_OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
-_ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|满分(?:为|是)? ?(?:10|十) ?分?|[^0-9()]{0,20})\)"
 _LETTER = re.compile(
     r"(?:(?:[Ss]cores?|[Rr]atings?) (?:of|for) )?([AB])(?: ?的?(?:评分|得分|分数)|['’]s (?:scores?|ratings?))?:?"
 )
-_DECORATION = "#*_`>-•+[]<>() \t"
-
-
-class _Score(NamedTuple):
-    """A number that stands for a response (0, 1; None: nothing says for which) and a dimension (None, too)."""
-
-    side: int | None
-    dimension: int | None
-    number: float
 
 
 class _Column(NamedTuple):
@@ -92,83 +85,18 @@ class _Column(NamedTuple):
 class _Found:
     """Scores in their order, and what was seen that makes them uncertain."""
 
-    scores: list[_Score] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
     doubt: str | None = None
     named: bool = False  # a header that names a response was not understood
 
 
-class _Names:
-    """How responses and dimensions may be called, as patterns."""
-
-    def __init__(self, words: Words) -> None:
-        sides = []
-        for label, own in zip(_LABELS, (words.first, words.second), strict=True):
-            named = either(tuple(map(plain, own)))
-            ordinal = "第一[个条份]?" if label == _LABELS[0] else "第二[个条份]?"
-            sides.append(rf"(?:{named}|{_NOUN} ?{label}(?![A-Za-z0-9])|{ordinal}{_NOUN})")
-        self.side = rf"(?:(?P<first>{sides[0]})|(?P<second>{sides[1]}))"
-        self.sides = sides
-        each = [either(tuple(map(plain, getattr(words, name)))) for name in DIMENSIONS]
-        each[0] = rf"(?:{each[0]}|相關性)"
-        self.each = each
-        self.dimension = "|".join(f"(?P<{name}>{one})" for name, one in zip(DIMENSIONS, each, strict=True))
-        flags = re.IGNORECASE
-        self.header = re.compile(
-            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?"
-            rf"(?:response from )?{self.side}"
-            rf"(?:['’]s)? ?(?:{_ASIDE})? ?(?:的?最终)?(?:{_OWN})? ?(?:{_ASIDE})?[: *_\])]*",
-            flags,
-        )
-        self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
-        self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
-        self.begins = re.compile(
-            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:(?:scores? (?:of|for) (?:the )?)?\[?{self.side}(?:的|[:( ,*\]]|{_OWN})*)?"
-            rf"(?={self._unnamed()})",
-            flags,
-        )
-        letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
-        self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
-        self.runs_on = re.compile(rf" +(?={self._unnamed()}{_BETWEEN}[\[0-9])", flags)
-        self.number_first = re.compile(
-            rf"^[ *•-]*(?P<number>\[\[ ?{_NUMBER} ?\]\])[ :—-]*(?P<name>{self._unnamed()})[。.]?$", flags | re.MULTILINE
-        )
-        self.in_english = re.compile(
-            rf"^([ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)({'|'.join(_ENGLISH)})(?=[.。]?[ *]*$)", flags | re.MULTILINE
-        )
-        self.bracketed = re.compile(
-            rf"^ *\([0-9]{{1,2}}\) ?(?={self._unnamed()}|{'|'.join(sides)})", flags | re.MULTILINE
-        )
-        self.next_side = re.compile(rf"(?<=[。；;]) ?(?=(?:{'|'.join(sides)}){_OWN}: ?{self._unnamed()})", flags)
-        self.any_side = re.compile("|".join(sides), flags)
-        self.any_dimension = re.compile("|".join(each), flags)
-
-    def _unnamed(self) -> str:
-        return f"(?:{'|'.join(self.each)})"
-
-    def side_of(self, text: str, *, alone: bool = False) -> int | None:
-        """Which response a cell or a key names; `alone`: it may be a letter or a number."""
-        text = re.sub(_ASIDE, "", text).strip(_DECORATION + ":").replace("_", " ")
-        for at, (pattern, label) in enumerate(zip(self.sides, _LABELS, strict=True)):
-            if re.fullmatch(rf"{pattern}{_OWN}?", text, re.IGNORECASE) or (alone and re.fullmatch(label, text)):
-                return at
-        return None
-
-    def dimension_of(self, text: str) -> int | None:
-        """Which dimension a cell or a key names."""
-        text = re.sub(r" ?\([^()]*\)", "", text).strip(_DECORATION + ":")
-        for at, pattern in enumerate(self.each):
-            if re.fullmatch(rf"{pattern}(?:的?(?:评分|得分|分数)| ?score)?", text, re.IGNORECASE):
-                return at
-        return None
-
-
 @lru_cache(maxsize=8)
-def _names(words: Words) -> _Names:
-    return _Names(words)
+def _names(words: Words) -> Names:
+    return Names(words)
 
 
 def parse_eight(text: str, words: Words = WORDS) -> EightRead:
-    """Eight scores from 1 to 10, whole or half, each behind its dimension, those of each response together.
+    """Eight scores from 1 to 10, whole as asked for, each behind its dimension, those of each response together.
 
     Reasons: none, missing (fewer than eight), several (one has two values, or is corrected), out-of-range, off-step,
     unlabelled, unfinished.
@@ -176,46 +104,126 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     whole = said(text)
     if whole is None:
         return EightRead(None, None, "unfinished")
-    if _SWAPPED.search(whole):
-        return EightRead(None, None, "unlabelled")
     names = _names(words)
-    whole = _one_form(unmarked(whole), names)
-    value = _json(whole)
-    if value is not None:
-        return _judged(_Found([*_of_json(value, names, None, None)]))
-    whole = _given_anew(_own(unquoted_scores(whole), names), names)
-    outside, inside = _fenced(whole)
-    scans = [_scan(outside, names)] + ([_scan(whole.split("\n"), names)] if inside else [])
+    data = data_in(unmarked(whole))
+    if data.broken is not None and names.any_dimension.search(plain(data.broken)):
+        return EightRead(None, None, "unfinished")
+    scores = scores_in(data.values, names)
+    if scores:
+        found = _judged(_Found(scores))
+        beside = _judged(_in_lines(_lines(data.rest, names), names)[-1])
+        return (
+            _several()
+            if beside.first is not None and beside != found
+            else _whole(found, plain(whole).replace('"', ""), [], names)
+        )
+    text = _EXAMPLE.sub("", _lines(whole, names))
+    if _OTHER_SCALE.search(text):
+        return EightRead(None, None, "out-of-range")
+    swapped = [*_SWAPPED.finditer(text)]
+    if swapped:
+        before, behind = (_judged(_in_lines(part, names)[-1]) for part in _around(text, swapped[-1]))
+        anew = before.first is not None and behind.first is not None and _ANEW_GIVEN.search(text, swapped[-1].start())
+        return behind if anew else EightRead(None, None, "unlabelled")
+    text, corrections, certain = _without_corrections(text, names)
+    if not certain:
+        return _several()
+    scans = _in_lines(text, names)
     for scan in scans:
         found = _judged(scan)
         if found.reason not in _UNREAD:
-            return found
+            return _whole(found, text, corrections, names)
     placed = in_order(
-        "\n".join(line for line in whole.split("\n") if not line.lstrip().startswith(">")), names.sides, names.each
+        "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(">")), names.sides, names.each
     )
     numbers: dict[tuple[int | None, int | None], float] = {(one.side, one.dimension): one.number for one in placed}
     if not placed or any(numbers.get(one[:2], one.number) != one.number for one in scans[-1].scores):
         return found
-    return _judged(_Found([_Score(*one) for one in placed]))
+    return _whole(_judged(_Found([Score(*one) for one in placed])), text, corrections, names)
 
 
-def _one_form(text: str, names: _Names) -> str:
+def _around(text: str, found: re.Match[str]) -> tuple[str, str]:
+    return text[: found.start()], text[found.end() :]
+
+
+def _several() -> EightRead:
+    return EightRead(None, None, "several")
+
+
+def _lines(text: str, names: Names) -> str:
+    """The text in which scores are looked for: in one form, its rows between bars, without what it quotes."""
+
+    def is_header(cells: list[str]) -> bool:
+        sides = {names.side_of(cell, alone=True) for cell in cells} - {None}
+        return len(sides) == 2 or len({names.dimension_of(cell) for cell in cells} - {None}) == 4
+
+    text = _one_form(with_bars(unmarked(text), lambda cells: is_header([plain(cell) for cell in cells])), names)
+    return _given_anew(_own(unquoted_scores(text), names), names)
+
+
+def _alike(text: str, scan: _Found, names: Names) -> _Found:
+    """Four scores below a line that says that both responses have the same, as those of each."""
+    if len(scan.scores) != 4:
+        return scan
+    both = rf"(?:{names.sides[0]})[和与及、 ]{{1,3}}(?:{names.sides[1]})"
+    alike = [*_ALIKE.finditer(re.sub(both, "两个回答", text, flags=re.IGNORECASE))]
+    four = sorted({one.dimension for one in scan.scores if one.dimension is not None})
+    if len(alike) != 1 or four != [0, 1, 2, 3] or any(one.side for one in scan.scores):
+        return scan
+    return _Found([one._replace(side=side) for side in (0, 1) for one in scan.scores], scan.doubt)
+
+
+def _in_lines(text: str, names: Names) -> list[_Found]:
+    """What the lines outside of fences say, and what all do where there are fences."""
+    outside, inside = _fenced(text)
+    scans = [_scan(outside, names)] + ([_scan(text.split("\n"), names)] if inside else [])
+    return [_alike(text, scan, names) for scan in scans]
+
+
+def _without_corrections(text: str, names: Names) -> tuple[str, list[Amendment], bool]:
+    """The text without the lines behind all eight that correct one of them, these, and whether that is all."""
+    found, vague = amendments(text, names)
+    if not found and not vague:
+        return text, [], True
+    lines = text.split("\n")
+    first = min([one.line for one in found] + vague)
+    if not any(_judged(scan).first is not None for scan in _in_lines("\n".join(lines[:first]), names)):
+        return text, [], True
+    left = [line for at, line in enumerate(lines) if at not in {one.line for one in found}]
+    return "\n".join(left), found, not vague
+
+
+def _whole(found: EightRead, text: str, corrections: list[Amendment], names: Names) -> EightRead:
+    """Eight scores with what is corrected behind them, where their sums fit before or after."""
+    if found.first is None or found.second is None:
+        return found
+    given = [list(found.first), list(found.second)]
+    eight = amended(given, corrections)
+    if eight is None or not (fits_totals(text, given, names) or fits_totals(text, eight, names)):
+        return _several()
+    if not corrections:
+        return found
+    return _judged(_Found([Score(side, at, number) for side in (0, 1) for at, number in enumerate(eight[side])]))
+
+
+def _one_form(text: str, names: Names) -> str:
     """The text in which scores are looked for: digits, brackets and lines in the form that is asked for."""
     lines = [line for line in text.split("\n") if line.strip()]
     if lines and all(line.lstrip().startswith(">") for line in lines):  # all of it: then it quotes nobody
         text = re.sub(r"(?m)^[ \t]*>[ \t]?", "", text)
-    text = plain(_BREAKS.sub("\n", text).replace("\\[", "[").replace("\\]", "]"))
+    text = plain(_BREAKS.sub("\n", text).replace("\uff5e", "~").replace("\\[", "[").replace("\\]", "]"))
+    text = re.sub(r"(?m) +$", "", text)
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
-    text = _FULL.sub("", text)
-    text = names.in_english.sub(lambda found: found[1] + str(1 + _ENGLISH.index(found[2].lower())), text)
+    text = _FULL.sub("分", text)
+    text = names.in_english.sub(lambda found: found[1] + str(1 + ENGLISH.index(found[2].lower())), text)
     text = names.bracketed.sub("", text)
     text = names.number_first.sub(r"\g<name>: \g<number>", text)
     return names.next_side.sub("\n", text)
 
 
-def _own(text: str, names: _Names) -> str:
+def _own(text: str, names: Names) -> str:
     """The text without what it shows of a response: to the end, where all eight stood before, else the paragraph."""
     lines = text.split("\n")
     at = next((at for at, line in enumerate(lines) if shows(line)), None)
@@ -229,7 +237,7 @@ def _own(text: str, names: _Names) -> str:
     return "\n".join([*above, "", _own("\n".join(behind[ends:]), names)])
 
 
-def _given_anew(text: str, names: _Names) -> str:
+def _given_anew(text: str, names: Names) -> str:
     """What stands behind the last line that announces corrected scores, where all eight stood before the first."""
     lines = [
         line
@@ -256,7 +264,7 @@ def _fenced(text: str) -> tuple[list[str], list[str]]:
     return parts
 
 
-def _scan(lines: list[str], names: _Names) -> _Found:
+def _scan(lines: list[str], names: Names) -> _Found:
     """The scores that lines have, in their order."""
     found = _Found()
     side: int | None = None
@@ -268,7 +276,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
         if line.lstrip().startswith(">") or is_fence(line):
             continue
         text = (
-            line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
+            line.strip().lstrip(DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
         )
         text = text.strip("*_` ")
         if not text:
@@ -278,7 +286,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
             header = [
                 _Column(names.side_of(cell, alone=True), names.dimension_of(cell), _is_score(cell)) for cell in cells
             ]
-            if any(re.fullmatch(_VALUE, cell) for cell in cells):
+            if any(re.fullmatch(VALUE, cell) for cell in cells):
                 found.scores += _of_row(cells, header, columns, side)
             elif not columns:
                 columns = header
@@ -308,13 +316,13 @@ def _scan(lines: list[str], names: _Names) -> _Found:
         if sided:
             found.scores += sided
             continue
-        alone = re.fullmatch(rf"{_VALUE}[.。]?", text)
+        alone = re.fullmatch(rf"{VALUE}[.。]?", text)
         if alone is not None and side is not None and bare < 4 and dimension is None:
-            found.scores.append(_Score(side, bare, _number(alone)))
+            found.scores.append(Score(side, bare, number_of(alone)))
             bare += 1
             continue
         if alone is not None and dimension is not None and above is not None:
-            found.scores.append(_Score(above, dimension, _number(alone)))
+            found.scores.append(Score(above, dimension, number_of(alone)))
             dimension = None
             continue
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
@@ -326,7 +334,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
     return found
 
 
-def _doubt(text: str, found: _Found, names: _Names) -> None:
+def _doubt(text: str, found: _Found, names: Names) -> None:
     """Note a line behind scores that may change them."""
     if not found.scores or _SUMS_UP.match(text):
         return
@@ -336,20 +344,20 @@ def _doubt(text: str, found: _Found, names: _Names) -> None:
         found.doubt = "several"
 
 
-def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
+def _entries(text: str, side: int | None, names: Names) -> Iterator[Score]:
     """The scores of a line that begins with a dimension."""
     text = names.runs_on.sub("，", text)
     found = list(names.entry.finditer(text))
     if not found or found[0].start():
         last = _AT_THE_END.fullmatch(text)
-        begins = re.match(rf"(?:{names.dimension}){_BETWEEN}", text, re.IGNORECASE)
+        begins = re.match(rf"(?:{names.dimension}){BETWEEN}", text, re.IGNORECASE)
         if (
             last is not None
             and begins is not None
             and len(_MARK.findall(text)) == 1
             and not names.any_side.search(text)
         ):
-            yield _Score(side, _dimension(begins), float(last["in"]))
+            yield Score(side, _dimension(begins), float(last["in"]))
         return
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
@@ -357,12 +365,12 @@ def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
             continue
         if one["bare"] and _OTHER_NUMBER.match(behind):
             continue
-        yield _Score(side, _dimension(one), _number(one))
+        yield Score(side, _dimension(one), number_of(one))
 
 
-def _sided(text: str, dimension: int | None, names: _Names) -> Iterator[_Score]:
+def _sided(text: str, dimension: int | None, names: Names) -> Iterator[Score]:
     """The scores of a line with a response before each: below a dimension's header, or behind its name."""
-    begins = re.match(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{names.dimension}){_BETWEEN}", text, re.IGNORECASE)
+    begins = re.match(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{names.dimension}){BETWEEN}", text, re.IGNORECASE)
     if begins is not None:
         dimension = _dimension(begins)
         text = text[begins.end() :]
@@ -374,7 +382,7 @@ def _sided(text: str, dimension: int | None, names: _Names) -> Iterator[_Score]:
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
         if not _ANOTHER.match(behind):
-            yield _Score(0 if one["first"] or one["first_letter"] else 1, dimension, _number(one))
+            yield Score(0 if one["first"] or one["first_letter"] else 1, dimension, number_of(one))
 
 
 def _is_score(cell: str) -> bool:
@@ -382,55 +390,22 @@ def _is_score(cell: str) -> bool:
     return re.fullmatch(r"(?:评分|得分|分数|打分|scores?|ratings?)", cell.strip("*_` "), re.IGNORECASE) is not None
 
 
-def _of_row(cells: list[str], own: list[_Column], columns: list[_Column], side: int | None) -> Iterator[_Score]:
+def _of_row(cells: list[str], own: list[_Column], columns: list[_Column], side: int | None) -> Iterator[Score]:
     """The scores of a table's row: of the response and the dimension that its own cells, or its columns, name."""
     row_side = next((one.side for one in own if one.side is not None), side)
     row_dimension = next((one.dimension for one in own if one.dimension is not None), None)
     for cell, column in zip(cells, columns, strict=False):
-        value = re.fullmatch(_VALUE, cell)
+        value = re.fullmatch(VALUE, cell)
         if value is None or (column.side is None and column.dimension is None and not column.is_score):
             continue
         dimension = row_dimension if column.dimension is None else column.dimension
         its = row_side if column.side is None else column.side
         if dimension is not None and its is not None:
-            yield _Score(its, dimension, _number(value))
-
-
-def _json(text: str) -> dict[str, Any] | None:
-    begin, end = text.find("{"), text.rfind("}")
-    if begin < 0 or end < 0 or text[end + 1 :].strip("` \n"):
-        return None
-    text = text[begin : end + 1]
-    try:
-        value = json.loads(text if '"' in text else text.replace("'", '"'), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return dict(pairs)
-
-
-def _of_json(value: Any, names: _Names, side: int | None, dimension: int | None, depth: int = 0) -> Iterator[_Score]:
-    if isinstance(value, dict) and depth < 5:
-        for key, item in value.items():
-            own, its = names.side_of(key, alone=True), names.dimension_of(key)
-            yield from _of_json(item, names, side if own is None else own, dimension if its is None else its, depth + 1)
-    elif dimension is not None and side is not None and not isinstance(value, bool | list | dict | None):
-        found = re.fullmatch(_VALUE, str(value))
-        if found is not None:
-            yield _Score(side, dimension, _number(found))
+            yield Score(its, dimension, number_of(value))
 
 
 def _dimension(found: re.Match[str]) -> int:
     return next(at for at, name in enumerate(DIMENSIONS) if found[name])
-
-
-def _number(found: re.Match[str]) -> float:
-    return float(found["in"] or found["bare"])
 
 
 def _judged(found: _Found) -> EightRead:
@@ -443,8 +418,6 @@ def _judged(found: _Found) -> EightRead:
         begin = scores.index(sided[0])
         if any(one.side is None for one in scores[begin:]):
             return EightRead(None, None, "unlabelled")
-    elif not found.named and [one.dimension for one in scores] == [0, 1, 2, 3, 0, 1, 2, 3]:
-        sided = [one._replace(side=at // 4) for at, one in enumerate(scores)]
     else:
         return EightRead(None, None, "unlabelled" if len(scores) >= 8 else "missing")
     numbers: dict[tuple[int | None, int | None], set[float]] = {}
@@ -457,7 +430,7 @@ def _judged(found: _Found) -> EightRead:
     each = {where: number for where, (number,) in ((where, tuple(one)) for where, one in numbers.items())}
     if not all(LOW <= number <= HIGH for number in each.values()):
         return EightRead(None, None, "out-of-range")
-    if any((number * 2) % 1 for number in each.values()):
+    if any(number % 1 for number in each.values()):
         return EightRead(None, None, "off-step")
     first, second = (_four([each[side, at] for at in range(4)]) for side in (0, 1))
     return EightRead(first, second, None)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from coig_p.annotate.tap.data import data_in
 from coig_p.annotate.tap.items import (
     BRACKETED,
     SENTENCE,
@@ -22,97 +21,70 @@ from coig_p.annotate.tap.items import (
     unwrapped,
 )
 from coig_p.annotate.tap.lines import COLON, MARKER, either
+from coig_p.annotate.tap.typed_data import types_in
 from coig_p.annotate.taxonomy.words import Words
 
 _LONGEST_PLAIN = 40  # of a name that nothing marks as one
-_MOST = 2**18  # characters of JSON
 _TAGGED = re.compile(r"<([A-Za-z_\u4e00-\u9fff]{1,20})>[ \t]*([^<>\n]*?)[ \t]*</\1>")
+_ASIDES = re.compile(
+    r"示例|例题?|举例|难度|分值|数量|examples?|level|difficulty|points|count"
+)  # columns that describe no type
 _NUMBERS = frozenset({"序号", "编号", "no", "no.", "#"})
-_LISTS = re.compile(r"(?:question[_ ]?)?types|items|list|data|results?|题型(?:列表)?", re.IGNORECASE)
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
     r"(?:请?注意|注|说明|备注|提示|总结|小结|结语|例如?|示例|举例|例题|如下?|其中|学科(?:领域)?|科目|题目|问题?|答案?|解析|要求|适用.{0,4}"
-    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|谢谢).*|(?:以下|以上|我的|学习|使用|备考|其他|补充|参考|一些|几点)?建议|希望.*|抱歉.*|对不起.*|Q|A"
+    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|谢谢).*|(?:以下|以上|我的|学习|使用|备考|其他|补充|参考|一些|几点)?建议|希望.*|抱歉.*|对不起.*|[QA问答]\d{0,2}"
     r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level"
     r"|purpose)",
     re.IGNORECASE,
 )
 
 
+# What stands before a colon in a letter, a conversation or a status.
+_ABOUT = re.compile(
+    r"(?:状态|消息|信息|错误|原因|请求)(?:码|编号|代码|信息)?|主题|收件人|发件人|正文|标题|作者|日期|时间|地点|来源|版权|链接|网址"
+    r"|用户|学生|老师|教师|助手|系统|模型|提问者?|回答者?|甲|乙|https?"
+    r"|status|message|error|code|subject|from|to|date|title|author|user|assistant|system|student|teacher|url|body",
+    re.IGNORECASE,
+)
+_NOTICE = re.compile(r"系统.{0,4}|.{0,4}(?:审核|公告|声明|警告|通知|提示|错误)", re.IGNORECASE)
+
+
 def unquoted_items(whole: str, lines: str, words: Words) -> Iterator[Item]:
     """The items of an answer without triple quotes."""
-    value = _json(whole)
-    if value is not None:
-        yield from _of_json(value, words)
+    data = data_in(whole)
+    if data.broken is not None and len(data.broken) >= len(whole) / 2:
+        yield Item(None)  # it is cut, or says something twice
+        return
+    if data.values and len(data.rest.strip("` \n")) <= len(whole) / 2:
+        yield from (item for _, value in data.values for item in types_in(value, words))
         return
     labelled = labelled_pairs(_TAGGED.sub(r"\1：\2", lines), words)
     if labelled:
         yield from map(Item, labelled)
+        label = rf"^[ \t]*(?:{MARKER.pattern})?{either(words.name)}[ \t]*[{COLON}][ \t]*\S"
+        if len(re.findall(label, lines, re.IGNORECASE | re.MULTILINE)) > len(labelled):
+            yield Item(None)  # a name without a description
         return
-    bars = re.search(r"^ *:?-+:? *\|[-:| ]+$", lines, re.MULTILINE) is not None
-    rows = [line for line in lines.split("\n") if line.strip().startswith("|") or (bars and " | " in line)]
+    rows = [line for line in lines.split("\n") if line.strip().startswith("|")]
     if rows:
         yield from _of_table(rows, words)
         return
-    yield from _of_lines(lines.split("\n"), words)
-
-
-def _json(text: str) -> Any:
-    """The one list or object of JSON, or of Python, that an answer is or ends with; lines of objects as a list."""
-    begin = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    text = text[begin:].removesuffix("```").rstrip() if begin >= 0 else ""
-    if text[-1:] not in ("]", "}") or len(text) > _MOST:
-        return None
-    for form in (text, "[" + re.sub(r"}[,;]?\s*\n\s*{", "},{", text) + "]"):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                return read(form)
-            except (ValueError, RecursionError, SyntaxError, MemoryError):
-                continue
-    return None
-
-
-def _of_json(value: Any, words: Words) -> Iterator[Item]:
-    if isinstance(value, dict) and len(value) == 1:
-        key, inner = next(iter(value.items()))
-        if isinstance(inner, list) or (isinstance(inner, dict) and _LISTS.fullmatch(str(key))):
-            value = inner
-    if isinstance(value, dict):
-        value = [value] if _labelled_keys(value, words).count(None) == 0 else list(value.items())
-    for one in value if isinstance(value, list) else []:
-        pair = _of_object(one, words) if isinstance(one, dict) else one
-        if isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(each, str) for each in pair):
-            yield checked(pair[0], pair[1], words)
-        else:
-            yield item_in(one, words) if isinstance(one, str) else Item(None)
-
-
-def _labelled_keys(value: dict[Any, Any], words: Words) -> list[Any]:
-    """The keys of the name and of the description; None for one that no label names."""
-    keys = {str(key).lower().replace("_", " "): key for key in value}
-    labels = ({word.lower() for word in each} for each in (words.name, words.description))
-    return [next((keys[key] for key in keys if key in each), None) for each in labels]
-
-
-def _of_object(value: dict[Any, Any], words: Words) -> tuple[Any, Any] | None:
-    """The name and the description in an object of a list: where one has a label, the only other text is the other."""
-    name, told = _labelled_keys(value, words)
-    texts = [key for key, item in value.items() if isinstance(item, str)]
-    if len(texts) == 2 and (name is None) != (told is None):
-        other = texts[texts[0] == (told if name is None else name)]
-        name, told = (other, told) if name is None else (name, other)
-    if name is None and len(value) == 1:
-        return next(iter(value.items()))
-    return None if name is None or told is None else (value[name], value[told])
+    items = list(_of_lines(lines.split("\n"), words))
+    if len(items) == 1 and items[0].type is not None and _NOTICE.fullmatch(items[0].type.name):
+        return
+    yield from items
 
 
 def _of_table(rows: list[str], words: Words) -> Iterator[Item]:
     names, told = ({word.lower() for word in each} for each in (words.name, words.description))
-    columns: tuple[int, int] | None = None
-    for row in rows:
-        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
-        if all(re.fullmatch(r":?-+:?", cell) for cell in cells):
-            continue
+    if rows[0].rstrip().endswith("|") and not rows[-1].rstrip().endswith("|"):
+        yield Item(None)  # it is cut
+    every = [[cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")] for row in rows]
+    every = [cells for cells in every if not all(re.fullmatch(r":?-+:?", cell) for cell in cells)]
+    columns = _headed(rows, every, words)
+    every = every[1:] if columns else every
+    for cells in _turned(every, words):
         plain = [cell.strip("*` ").lower() for cell in cells]
         first, second = (next((at for at, cell in enumerate(plain) if cell in each), None) for each in (names, told))
         if first is not None and second is not None:
@@ -126,16 +98,45 @@ def _of_table(rows: list[str], words: Words) -> Iterator[Item]:
             yield checked(cells[at[0]], cells[at[1]], words) if max(at) < len(cells) else Item(None)
 
 
+def is_header(words: Words, cells: list[str]) -> bool:
+    """Whether cells head a column of names and one of descriptions."""
+    plain = [cell.strip("*` ").lower() for cell in cells]
+    return all(any(word.lower() in plain for word in each) for each in (words.name, words.description))
+
+
+def _headed(rows: list[str], every: list[list[str]], words: Words) -> tuple[int, int] | None:
+    """The columns below a header that knows a word for names alone: what is told of one stands behind it."""
+    if len(rows) < 3 or not re.fullmatch(r"[-:| ]+", rows[1].strip()) or not every or is_header(words, every[0]):
+        return None
+    names, told = ({word.lower() for word in each} for each in (words.name, words.description))
+    head = [cell.strip("*` ").lower() for cell in every[0]]
+    firsts = {cells[0].strip("*` ").lower() for cells in every}
+    at = next((at for at, cell in enumerate(head) if cell in names), None)
+    if at is None or at + 1 >= len(head) or {*head, *firsts} & told or _ASIDES.fullmatch(head[at + 1]):
+        return None
+    return at, at + 1
+
+
+def _turned(rows: list[list[str]], words: Words) -> list[list[str]]:
+    """Rows whose first cells head a line of names and one of descriptions, with columns for rows."""
+    firsts = [row[0] for row in rows if row]
+    width = {len(row) for row in rows}
+    if not is_header(words, firsts) or len(width) != 1 or max(width) < 2 or is_header(words, rows[0]):
+        return rows
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
 class _Line(NamedTuple):
     """A line of a list.
 
     Attributes:
-        indent: in characters; marked: whether it has a marker of a list, or a heading's.
+        indent: in characters; marked: whether it has a marker of a list, or a heading's; numbered: of these a number.
         text: without that; item: what it is where it has a name and a description.
     """
 
     indent: int
     marked: bool
+    numbered: bool
     heading: bool
     text: str
     item: Item | None
@@ -160,7 +161,8 @@ def line_of(text: str, words: Words) -> _Line:
     aside = BRACKETED.fullmatch(rest) if marker else None
     rest = f"{aside[1]}：{aside[2]}" if aside else rest
     bold = rest != bare or rest.startswith(("**", "【", '"', "“", "`"))
-    return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))
+    numbered = marker is not None and re.search(r"\d", marker[0]) is not None
+    return _Line(indent, marker is not None or bold, numbered, heading, rest, _plain_item(rest, words))
 
 
 def _plain_item(text: str, words: Words) -> Item | None:
@@ -178,6 +180,8 @@ def _plain_item(text: str, words: Words) -> Item | None:
 
 
 def _listed(lines: list[_Line], words: Words) -> Iterator[Item]:
+    if len(lines) > 1 and all(line.heading and line.item is not None for line in lines):
+        lines = [line._replace(heading=False) for line in lines]
     marked = [line for line in lines if line.marked and line.item is not None]
     top = min((line.indent for line in marked), default=0)
     plain = [line for line in lines if not line.marked and not line.heading and _is_plain(line.item)]
@@ -187,6 +191,10 @@ def _listed(lines: list[_Line], words: Words) -> Iterator[Item]:
     if (pairs and not any(line.indent == top for line in marked)) or len(pairs) > len(marked):
         yield from pairs
         return
+    if not marked and _is_about_something_else(plain):
+        return
+    if marked and _is_cut(lines, top):
+        yield Item(None)
     parent: int | None = None  # the indent of the item above
     for line in lines:
         if line.item is None or line.heading:
@@ -196,6 +204,25 @@ def _listed(lines: list[_Line], words: Words) -> Iterator[Item]:
         elif line.marked or (not marked and _is_plain(line.item)):
             parent = line.indent
             yield line.item
+
+
+def _is_about_something_else(lines: list[_Line]) -> bool:
+    """Whether lines that nothing marks are a letter, a conversation, a status, and no list."""
+    names = [line.item.type.name for line in lines if line.item is not None and line.item.type is not None]
+    return len(set(names)) < len(names) or any(_ABOUT.fullmatch(name) for name in names)
+
+
+def _is_cut(lines: list[_Line], top: int) -> bool:
+    """Whether the last line is a number and the beginning of a name, where others are items."""
+    last = lines[-1]
+    others = [line for line in lines[:-1] if line.marked and line.indent == top]
+    return (
+        last.numbered
+        and last.item is None
+        and last.indent == top
+        and len(others) > 1
+        and all(line.numbered and line.item is not None for line in others)
+    )
 
 
 def _is_plain(item: Item | None) -> bool:
