@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from coig_p.errors import CoigPError, UsageError
+from coig_p.errors import UsageError, WorkersLost
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ def in_order(
             once. Default: WORKERS threads. An executor stays open.
 
     Raises:
-        CoigPError: a process did not live to say how its work went.
+        WorkersLost: a process did not live to say how its work went.
     """
     workers = workers or Threads()
     if workers == Processes(1) or workers == Threads(1):
@@ -120,7 +120,7 @@ def lasting(workers: Workers) -> Iterator[Workers]:
     """Workers for several calls of `in_order` in the block: processes are started once.
 
     Raises:
-        CoigPError: a process did not live to say how its work went.
+        WorkersLost: a process did not live to say how its work went.
     """
     if isinstance(workers, Processes) and workers.number > 1:
         with _pool(workers.number, _call) as pool:
@@ -212,7 +212,7 @@ def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Execut
             held.close()  # nobody waits for what they are at
             raise
         except BrokenProcessPool:
-            raise CoigPError(
+            raise WorkersLost(
                 f"one of {number} processes that shared the work ended before it was done. Where memory ran out, "
                 'let fewer share it; a script that starts them needs: if __name__ == "__main__"'
             ) from None
