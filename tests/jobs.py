@@ -13,6 +13,7 @@ from make import make_rows, make_store, twin
 from releasing import CARD
 
 from coig_p.dedup.contamination import ContaminationConfig, compare
+from coig_p.dedup.finding import find_store_duplicates
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.export.write import ExportConfig, export_store
@@ -96,6 +97,15 @@ def _dedup(store: Path, out: Path, *, merge: bool, **workers: Any) -> Made:
     return files(out)
 
 
+def _dedup_by_files(store: Path, out: Path, **workers: Any) -> Made:
+    opened, config = Store.open(store), DedupConfig()
+    found = find_store_duplicates(opened, config, in_memory=0, ranges=3, **workers)
+    in_memory = find_store_duplicates(opened, config)
+    assert table(found.duplicates) == table(in_memory.duplicates)
+    assert found.summary == in_memory.summary
+    return {"duplicates": table(found.duplicates)}
+
+
 def _responses(store: Path, out: Path, **workers: Any) -> Made:
     opened, config = Store.open(store), ResponseConfig()
     found = find_similar_responses(opened, config, **workers)
@@ -148,6 +158,7 @@ JOBS: dict[str, Job] = {
     "clean": _clean,
     "dedup": partial(_dedup, merge=False),
     "dedup --merge": partial(_dedup, merge=True),
+    "dedup by files": _dedup_by_files,
     "dedup --scope responses": _responses,
     "contamination": _contamination,
     "export": partial(_export, config=ExportConfig("trl-dpo", splits=_PARTS, order=ShardConfig(world_size=2))),
