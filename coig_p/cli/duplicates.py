@@ -73,7 +73,7 @@ def dedup_queries(
                 against=stores,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=shared_by["num_proc"],
+                **shared_by,
             )
         found["dropped"] = written.lost.to_dict()
     return found
@@ -100,7 +100,7 @@ def dedup_responses(
                 duplicates,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=shared_by["num_proc"],
+                **shared_by,
             )
         found["dropped"] = written.lost.to_dict()
     return found

@@ -28,10 +28,11 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import rows_digest
+from coig_p.store.changes import Change, Loss, TakenIn
 from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
-from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
+from coig_p.store.rewrite import Rewritten, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -47,6 +48,8 @@ _READ = pa.unify_schemas(
         without(part_of(RAW_SCHEMA, "responses"), {"extra", "sample", "text", "dimension", "rationale"}),
     ]
 )
+
+_ASKED = part_of(RAW_SCHEMA, "query_id", "messages", "tools")
 
 
 @dataclass(frozen=True)
@@ -270,6 +273,7 @@ def dedup_store(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
     num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Rewritten:
     """Write a store of the survivors, and duplicates.parquet with all texts beside its data.
 
@@ -308,6 +312,7 @@ def dedup_store(
         overwrite=overwrite,
         advance=advance,
         num_proc=num_proc,
+        engine=engine,
     )
 
 
@@ -324,23 +329,26 @@ def _compared_with(store: Store, others: Sequence[Store]) -> list[dict[str, Any]
 
 def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[str, Change]:
     """What becomes of those that go and of those that take them in, by query_id."""
-    taken_in: dict[str, list[TakenIn]] = {}
-    here: dict[str, tuple[str, str]] = {}
-    for batch in store.batches():
+    taken_in: dict[str, list[str]] = {}
+    asked: dict[str, tuple[str, str]] = {}  # of each query in a cluster, by its id
+    for batch in store.batches(schema=_ASKED):
         ids = batch.column("query_id").to_pylist()
-        here |= zip(ids, zip(_settings(batch), _speakers(batch), strict=True), strict=True)
-        at = [place for place, one in enumerate(ids) if one in gone]
-        for row in batch.take(pa.array(at, pa.int64())).to_pylist():
-            taken_in.setdefault(survivor[row["query_id"]], []).append(TakenIn(row, REASON))
+        some = [place for place, one in enumerate(ids) if one in survivor]
+        batch = batch.take(pa.array(some, pa.int64()))
+        ids = batch.column("query_id").to_pylist()
+        asked |= zip(ids, zip(_settings(batch), _speakers(batch), strict=True), strict=True)
+        for one in ids:
+            if one in gone:
+                taken_in.setdefault(survivor[one], []).append(one)
     changes: dict[str, Change] = {}
-    for one in here.keys() & taken_in.keys():  # another store's query takes nothing in
-        members = sorted(taken_in[one], key=lambda taken: str(taken.row["query_id"]))
+    for one in asked.keys() & taken_in.keys():  # another store's query takes nothing in
+        members = sorted(taken_in[one])
         for taken in members:
-            if here[one] != here[taken.row["query_id"]]:
+            if asked[one] != asked[taken]:
                 raise UsageError(
-                    f"{one} cannot take in the responses of {taken.row['query_id']}, which has other tools or "
+                    f"{one} cannot take in the responses of {taken}, which has other tools or "
                     "speakers: find duplicates with the config that is given here, merge=True"
                 )
-        changes[one] = Change(taken_in=members)
-        changes |= {taken.row["query_id"]: Change(row=REASON, moved=True) for taken in members}
+        changes[one] = Change(taken_in=[TakenIn(taken, REASON) for taken in members])
+        changes |= {taken: Change(row=REASON, moved=True) for taken in members}
     return changes

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -376,6 +377,7 @@ def shard_batches(
     *,
     threads: bool = True,
     rewards: Sequence[str] = (),
+    between: tuple[int, int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one shard of the store at `root`, none of the batches empty.
 
@@ -385,6 +387,7 @@ def shard_batches(
         schema: RAW_SCHEMA or a part of it (see `coig_p.store.reading`).
         threads: False decodes in the caller's thread, where shards are read side by side already.
         rewards: names of those that rows bring along, for which `schema` has PAIRING_SCHEMA's columns.
+        between: the rows from one place to another, without that one; row groups that have none of them are not read.
 
     Raises:
         StoreError: the file cannot be read, or has other columns.
@@ -395,8 +398,24 @@ def shard_batches(
         if file.rows is not None and shard.metadata.num_rows != file.rows:
             raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")
         size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
+        if between is not None:
+            ends = [0, *accumulate(shard.metadata.row_group(group).num_rows for group in groups)]
+            groups = [group for group in groups if ends[group] < between[1] and ends[group + 1] > between[0]]
+            before = ends[groups[0]] if groups else 0
+            found = read_batches(shard, size, groups, schema, threads=threads)
+            yield from rewarded(_rows_between(found, between[0] - before, between[1] - before), beside)
+            return
         for some in [groups] if batch_size else [[group] for group in groups]:
             yield from rewarded(read_batches(shard, size, some, schema, threads=threads), beside)
+
+
+def _rows_between(batches: Iterable[pa.RecordBatch], begin: int, end: int) -> Iterator[pa.RecordBatch]:
+    at = 0
+    for batch in batches:
+        low, high = max(0, begin - at), min(batch.num_rows, end - at)
+        at += batch.num_rows
+        if low < high:
+            yield batch.slice(low, high - low)
 
 
 def _named(root: Path, name: str) -> AbstractContextManager[Any]:
