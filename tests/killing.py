@@ -1,46 +1,68 @@
 """Jobs that are killed (SIGKILL) at a chosen moment: the n-th call of a function of the package, in whatever process.
 
-    python killing.py NAME STORE OUT NUMBER [NUM_PROC]     the job of that name in `jobs`, killed at that call
+    python killing.py NAME STORE NUM_PROC [NUMBER OUT]...     the job of that name in `jobs`, killed at each number
 
-tells how many calls there were, where there were fewer. So a test need not know what the code does at a moment, and
-moments are the same in every run.
+So a test need not know what the code does at a moment, and moments are the same in every run. The shards that these
+jobs write are small, so that there are many.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import jobs
+
 import coig_p
 from coig_p.engine import local
+from coig_p.store import writing
+
+NEVER = 1 << 62
 
 _PACKAGE = str(Path(coig_p.__file__).parent)
 _begin = local._begin
-counted = 0
 
 
-def kill_at(number: int) -> None:
+@dataclass
+class Calls:
+    """How many calls there were, and how many before the first thing was written."""
+
+    number: int = 0
+    before: int = 0
+
+
+def kill_at(number: int) -> Calls:
     """End this process with its n-th call from here on, of a function of the package in any thread."""
+    calls = Calls()
 
     def see(frame: FrameType, event: str, _argument: object) -> None:
-        global counted  # noqa: PLW0603
         if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE):
-            counted += 1
-            if counted == number:
+            calls.number += 1
+            if calls.number == number:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if not calls.before and frame.f_code.co_name == "atomic_directory":
+                calls.before = calls.number
 
     threading.setprofile(see)
     sys.setprofile(see)
+    return calls
+
+
+def write_small_shards() -> None:
+    """Let this process plan shards of five rows."""
+    writing.ROWS_PER_SHARD = 5
 
 
 def begin(marker: Path, number: int, line: Connection, function: Callable[[Any], Any] | None) -> None:
@@ -92,33 +114,59 @@ def _is_first(marker: Path) -> bool:
     return True
 
 
-def kill_driver(name: str, store: Path, out: Path, number: int, num_proc: int = 1) -> int | None:
-    """Run a job in a process that is killed at its n-th call; how many calls there were, where they were fewer."""
-    words = [name, str(store), str(out), str(number), str(num_proc)]
+def count_calls(name: str, store: Path, out: Path, num_proc: int = 1) -> Calls:
+    """Of a job that is not killed."""
+    (told,) = kill_drivers(name, store, {out: NEVER}, num_proc)
+    assert told is not None
+    return told
+
+
+def kill_drivers(name: str, store: Path, moments: Mapping[Path, int], num_proc: int = 1) -> list[Calls | None]:
+    """Run a job for each of these places, each time in a process that is killed at its n-th call.
+
+    Returns:
+        None for those that were killed, and of others the calls that there were.
+    """
+    words = [word for out, number in moments.items() for word in (str(number), str(out))]
     done = subprocess.run(
-        [sys.executable, __file__, *words],
+        [sys.executable, __file__, name, str(store), str(num_proc), *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1200,
     )
-    if done.returncode == -signal.SIGKILL:
-        return None
     assert done.returncode == 0, done.stderr
-    return int(done.stdout.splitlines()[-1])
+    return [None if one is None else Calls(*one) for one in json.loads(done.stdout.splitlines()[-1])]
+
+
+def job_of(name: str) -> Any:
+    """One of all in `jobs`."""
+    return {**jobs.JOBS, **jobs.THREADS, "release": jobs.RELEASE}[name]
 
 
 def main() -> None:
-    """See above."""
-    from jobs import JOBS, RELEASE, THREADS
-
-    name, store, out, number, num_proc = sys.argv[1:]
-    job = {**JOBS, **THREADS, "release": RELEASE}[name]
-    kill_at(int(number))
-    job(Path(store), Path(out), num_proc=int(num_proc))
-    sys.setprofile(None)
-    print(counted)
+    """See above. Each run is a fork: all is imported once, and nothing begun."""
+    name, store, num_proc, *moments = sys.argv[1:]
+    write_small_shards()
+    told: list[tuple[int, int] | None] = []
+    for number, out in zip(moments[::2], moments[1::2], strict=True):
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            calls = kill_at(int(number))
+            job_of(name)(Path(store), Path(out), num_proc=int(num_proc))
+            sys.setprofile(None)
+            threading.setprofile(None)
+            os.write(write, json.dumps([calls.number, calls.before]).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as stream:
+            said = stream.read()
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert ended == (0 if said else -signal.SIGKILL), ended
+        told.append(json.loads(said) if said else None)
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,21 @@ is set aside in a file first, since it may stand anywhere. What is written is th
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.engine.journal import Journal
 from coig_p.engine.local import Workers, in_order
 from coig_p.engine.scratch import read_piece, write_pieces
 from coig_p.errors import StoreError
@@ -105,6 +108,18 @@ class Recut:
     dropped: Mapping[str, Mapping[str, int]]
     read: int
 
+    def to_json(self) -> dict[str, Any]:
+        """For a journal."""
+        written = None if self.written is None else {**vars(self.written), "file": vars(self.written.file)}
+        return {"written": written, "dropped": self.dropped, "read": self.read}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Recut:
+        """The reverse of `to_json`."""
+        written = told["written"]
+        shard = None if written is None else WrittenShard(**{**written, "file": StoreFile(**written["file"])})
+        return cls(shard, told["dropped"], told["read"])
+
 
 def what_stays(
     root: Path, files: Sequence[StoreFile], becomes: Callable[[str, str], Change | None], workers: Workers
@@ -185,8 +200,11 @@ class Places:
     aside: Path
 
 
-def write_what_stays(kept: Sequence[Kept], places: Places, workers: Workers) -> Iterator[Recut]:
-    """Write the shards of the new store.
+def write_what_stays(kept: Sequence[Kept], places: Places, journal: Journal, workers: Workers) -> Iterator[Recut]:
+    """Write the shards of the new store that are not there.
+
+    Args:
+        journal: of the new store.
 
     Raises:
         StoreError: an old shard cannot be read, or changed since.
@@ -194,12 +212,32 @@ def write_what_stays(kept: Sequence[Kept], places: Places, workers: Workers) -> 
     """
     moved = [(at, one.file, _moved(one)) for at, one in enumerate(kept) if _moved(one)]
     if moved:
-        places.aside.mkdir()
-        deque(in_order(partial(_set_aside, places), moved, workers), maxlen=0)
+        places.aside.mkdir(exist_ok=True)
+        told = journal.in_order(
+            partial(_set_aside, places),
+            moved,
+            workers,
+            task=lambda item: f"set aside {_named(item)}",
+            files=lambda item: [_aside(places, item[0]).relative_to(places.new).as_posix()],
+        )
+        deque(told, maxlen=0)
     for one in dict.fromkeys(str(one.file.domain) for one in kept if len(one.places())):
-        (places.new / "data" / one).mkdir(parents=True)
-    for _, done in in_order(partial(_write, places), plan_of(kept), workers):
+        (places.new / "data" / one).mkdir(parents=True, exist_ok=True)
+    for _, done in journal.in_order(
+        partial(_write, places),
+        plan_of(kept),
+        workers,
+        task=lambda new: f"write {_named(new)}",
+        files=lambda new: [] if new.plan is None else [new.plan.name],
+        as_json=Recut.to_json,
+        from_json=Recut.from_json,
+    ):
         yield done
+
+
+def _named(item: object) -> str:
+    """A name for a task that tells all that it is to do, so that a journal says what of the same was done."""
+    return hashlib.sha256(repr(item).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _set_aside(places: Places, item: tuple[int, StoreFile, list[str]]) -> None:

@@ -5,6 +5,7 @@ Shards are written by all processes (see `coig_p.store.recut`), the manifest las
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
 from coig_p.core.objects import ObjectPath
 from coig_p.core.progress import Advance
+from coig_p.engine.journal import resumable
 from coig_p.engine.local import held, threads
 from coig_p.errors import DataError, UsageError
 from coig_p.store.benchmarks import BenchmarkCheck, added, checks_on_disk, with_checks
@@ -110,14 +111,16 @@ def rewrite_store(
         if not any(len(one.places()) for one in kept):
             raise DataError("nothing was written: no query is left")
         check_rewrite(store, out, overwrite)  # again: it was read since
-        with atomic_directory(out, MANIFEST) as root:
+        key = {"command": step, "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest()}
+        with resumable(out, MANIFEST, key) as journal:
+            root = journal.root
             extra = []
             for name, table in (beside or {}).items():
                 pq.write_table(table, root / name, compression="zstd")
                 extra.append(describe_file(root, name, Path(name).stem, rows=table.num_rows))
             counted: Losses = {}
             shards = []
-            for done in write_what_stays(kept, Places(store.path, root, root / _ASIDE), workers):
+            for done in write_what_stays(kept, Places(store.path, root, root / _ASIDE), journal, workers):
                 advance(done.read)
                 for reason, lost in done.dropped.items():
                     counted.setdefault(reason, Counter()).update(lost)

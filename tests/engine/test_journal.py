@@ -78,7 +78,7 @@ def test_what_is_finished_is_not_done_again(error: BaseException, workers: Worke
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     for error in (DataError("here"), OSError(errno.ENOSPC, "here"), UsageError("here"), MemoryError("here")):
-        with pytest.raises(type(error), match="here|left"):
+        with pytest.raises(type(error), match="here"):
             count(tmp_path / "out", stop=4, error=error)
         assert list(tmp_path.iterdir()) == []
 
@@ -145,7 +145,7 @@ def test_a_worker_that_outlives_its_run_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_do_not_write_at_a_time(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match="another run is writing .*out: wait for its end"):  # noqa: SIM117
+    with pytest.raises(UsageError, match=r"another run is writing .*out: wait for its end"):  # noqa: SIM117
         with resumable(out, "last", KEY) as first:
             first.add("one", {})
             with resumable(out, "last", KEY):
