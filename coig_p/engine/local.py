@@ -32,9 +32,14 @@ SECONDS_EACH = 2.0
 
 @dataclass(frozen=True)
 class Threads:
-    """So many threads of this process."""
+    """So many threads of this process.
+
+    Attributes:
+        only_read: they write nothing, so that nobody waits for what they are at after Ctrl-C.
+    """
 
     number: int = WORKERS
+    only_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def in_order(
         WorkersLost: a process did not live to say how its work went.
     """
     workers = workers or Threads()
-    if workers == Processes(1) or workers == Threads(1):
+    if workers in (Processes(1), Threads(1), Threads(1, only_read=True)):
         for item in items:
             yield item, function(item)
         return
@@ -152,8 +157,15 @@ _Opened = tuple[Callable[[Any], Future[Any]], int]
 def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opened]:
     """What takes an item, and how many may wait there."""
     if isinstance(workers, Threads):
-        with ThreadPoolExecutor(workers.number, thread_name_prefix="coig_p") as own:
+        own = ThreadPoolExecutor(workers.number, thread_name_prefix="coig_p")
+        waits = True
+        try:
             yield lambda item: own.submit(function, item), workers.number
+        except (KeyboardInterrupt, GeneratorExit):
+            waits = not workers.only_read
+            raise
+        finally:
+            own.shutdown(waits, cancel_futures=True)
     elif isinstance(workers, Processes):
         with _pool(workers.number, function) as pool:
 

@@ -17,7 +17,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -258,7 +258,7 @@ class Store:
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
         look = partial(_problem_of, self.path, self.manifest.schema_version)
-        for file, problem in in_order(look, self.manifest.files, threads(num_proc)):
+        for file, problem in in_order(look, self.manifest.files, replace(threads(num_proc), only_read=True)):
             if problem is None and file.role == REWARDS:
                 problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
                 problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])
@@ -276,15 +276,21 @@ class Store:
         return sorted({left for name in self._unlisted() if (left := _left_at(name))})
 
     def _unlisted(self) -> list[str]:
-        listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
-        if isinstance(self.path, ObjectPath):
-            return [name for name in self.path.files() if name not in listed]
-        root = str(self.path)
-        found = []
-        for folder, _, names in os.walk(root):
-            inside = f"{os.path.relpath(folder, root)}/".replace(os.sep, "/").removeprefix("./")
-            found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
-        return [name for name in sorted(found, key=lambda name: name.split("/")) if (self.path / name).is_file()]
+        return [name for name in unlisted(self.path, self.manifest) if (self.path / name).is_file()]
+
+
+def unlisted(root: Path, manifest: Manifest) -> list[str]:
+    """What is at `root` beside the files of a manifest, in order: files, links and whatever else is no directory."""
+    listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE
+    if isinstance(root, ObjectPath):
+        return [name for name in root.files() if name not in listed]
+    top = str(root)
+    found = []
+    for folder, inner, names in os.walk(top):
+        inside = f"{os.path.relpath(folder, top)}/".replace(os.sep, "/").removeprefix("./")
+        found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
+        found += [f"{inside}{name}" for name in inner if os.path.islink(f"{folder}/{name}")]
+    return sorted(found, key=lambda name: name.split("/"))
 
 
 def manifest_at(root: Path, named: object) -> Manifest:
