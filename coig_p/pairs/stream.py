@@ -112,7 +112,7 @@ def _tables(
     # One thread that reads, and no more: text that a thread allocates and another frees costs page faults, and
     # Python's lock is handed over for every row of a stream.
     batches = _batches(shards, schema, FIRST_BATCH_SIZE if streaming else BATCH_SIZE, split)
-    for number, batch in _read_ahead(batches if streaming else _joined(batches)):
+    for number, batch in _read_ahead(batches if streaming else joined(batches)):
         for table in make(batch):
             yield number, table
 
@@ -178,7 +178,7 @@ def _read_ahead(batches: Generator[Item, None, None]) -> Iterator[Item]:
     yield from ahead(batches)
 
 
-def _joined(batches: Generator[_Numbered, None, None]) -> Generator[_Numbered, None, None]:
+def joined(batches: Generator[_Numbered, None, None]) -> Generator[_Numbered, None, None]:
     """The same rows, with small batches of shards that follow each other as one: to pair costs as much for one query.
 
     What is joined comes with the place of its last shard: datasets counts rows by it, and reads those counts nowhere.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Processes, Workers, in_order
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.schema import RAW_SCHEMAS
@@ -20,7 +19,6 @@ from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thr
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import conformed
 from coig_p.store.rewarded import rewarded, rewards_beside
-from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.validation import Report, Rule
 from coig_p.validation.gate import CHECKED, Checked
@@ -36,30 +34,31 @@ class StoreObserved:
         report: what its check found.
         statistics, sweep: of its pairs.
         memory: by the path of each shard, what the stock library will count as num_bytes.
+        made: by the path of each shard, of queries that follow each other, how many they are and how many pairs
+            they make.
     """
 
     report: Report
     statistics: Statistics
     sweep: Sweep
     memory: Mapping[str, int]
+    made: Mapping[str, Sequence[tuple[int, int]]]
 
 
 def observe_store(
     store: Store,
     pairs: PairConfig,
     rules: Mapping[str, Rule],
-    num_proc: int | None,
     advance: Callable[[int], None],
-    engine: Executor | None = None,
+    workers: Workers,
 ) -> StoreObserved:
     """Check, count and sweep a store: every shard is read once, and its responses are paired once.
 
     Args:
         pairs: which pairs; its threshold is set.
         rules: of the check.
-        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
-        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries seen since the last call.
+        workers: who does it, a shard at a time.
 
     Raises:
         StoreError: a shard that cannot be read.
@@ -67,10 +66,10 @@ def observe_store(
     files = store.data_files()
     thresholds = check_thresholds(default_thresholds(store.manifest, config=pairs))
     seen = _Seen.nothing(store.manifest, rules, pairs, thresholds, files)
-    problems = store.verify(num_proc=num_proc)
+    problems = store.verify(workers=None if workers == Processes(1) else workers)
     bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard
     work = partial(_observe_shard, store.path, bare, rules, pairs, thresholds)
-    for file, part in in_order(work, files, workers_for(files, num_proc, engine, a_second=LOOKED_AT)):
+    for file, part in in_order(work, files, workers):
         seen.merge(part)
         advance(file.rows or 0)
     return StoreObserved(
@@ -78,6 +77,7 @@ def observe_store(
         statistics=seen.counted.result(store.manifest),
         sweep=seen.swept.result(store.manifest),
         memory=seen.memory,
+        made=seen.made,
     )
 
 
@@ -86,13 +86,14 @@ class _Seen:
     """What is seen of some shards, all of it in one reading.
 
     Attributes:
-        memory: by path, what the stock library will count as num_bytes.
+        memory, made: as of `StoreObserved`.
     """
 
     checked: Checked
     counted: StatisticsCounts
     swept: SweepCounts
     memory: dict[str, int] = field(default_factory=dict)
+    made: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def nothing(
@@ -113,6 +114,7 @@ class _Seen:
         self.counted.merge(other.counted)
         self.swept.merge(other.swept)
         self.memory |= other.memory
+        self.made |= other.made
 
 
 def _observe_shard(
@@ -127,6 +129,7 @@ def _observe_shard(
     seen = _Seen.nothing(manifest, rules, pairs, thresholds)
     asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
     memory = 0
+    made: list[tuple[int, int]] = []
     beside = rewards_beside(f"{root}/{file.path}", reward_names(pairs), nullcontext)
     for group in shard_batches(root, file, None, RAW_SCHEMAS[manifest.schema_version]):
         memory += group.nbytes  # of the columns that the shard has
@@ -136,5 +139,7 @@ def _observe_shard(
             seen.checked.add(batch)
             seen.counted.add(batch, str(file.domain), str(file.split))
             seen.swept.add(batch)
+            made.append((batch.batch.num_rows, len(batch.pairs(pairs).query)))
     seen.memory[file.path] = memory
+    seen.made[file.path] = made
     return seen

@@ -22,6 +22,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -32,14 +33,17 @@ import pyarrow.parquet as pq
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Bar, no_bar
+from coig_p.engine.local import Processes, Threads, Workers
+from coig_p.engine.local import held as sharing
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
-from coig_p.publish.one_pass import observe_store
+from coig_p.publish.one_pass import StoreObserved, observe_store
+from coig_p.publish.pairing import write_pairs
 from coig_p.publish.provenance import ROLES, check_licence, inputs_of, write_provenance
-from coig_p.publish.shards import copy_shards, write_pairs
+from coig_p.publish.shards import copied_files, copy_shards
 from coig_p.publish.signed import comment_of, sign_manifest
 from coig_p.publish.since import Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, PREVIEWED, CardFacts, Config, render_card
@@ -55,6 +59,7 @@ from coig_p.store.listing import write_manifest
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
+from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import CALIBRATION, EXCLUDED, Store
 from coig_p.store.writing import describe_file, told_of_rows
 from coig_p.validation import Report, Rule, load_rules
@@ -147,90 +152,114 @@ def write_release(
         shape = find_shape(holds, RowForm.of(config.pairs.format), config.pairs.multi_turn)
         pairs = check_reachable(config.pairs, store.manifest)
         check_judges(pairs, store.manifest.judges)
-    with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        counted_as = pairs or PairConfig().with_defaults(store.manifest)
-        observed = observe_store(store, counted_as, config.rules, config.num_proc, advance, config.engine)
-    counted, swept = observed.statistics, observed.sweep
-    report = _compared(store, config, observed.report, bar)
-    info = _pass_gate(store, config, report, pairs, counted)
-    since = find(store) if find else ReleaseBefore.of(config.since) if config.since else None
-    changes = compared_with(since, store, pairs, config.version, config.num_proc, bar) if since else None
-    if changes:
-        compared(changes)
-    _check_out(store, out, overwrite)  # again: all was read since
-    with atomic_directory(out) as root:
-        files = copy_shards(store, root, bar)
-        memory = dict(observed.memory)
-        if pairs is not None:
-            with bar("Pairing", counted.total.pairs, "pairs") as advance:
-                for file, loaded in write_pairs(
-                    store, root, pairs, counted, advance, shape, config.num_proc, config.engine
-                ):
-                    files.append(file)
-                    memory[file.path] = loaded
-            if pairs.calibrate is not None:
+    counted_as = pairs or PairConfig().with_defaults(store.manifest)
+    shards = store.data_files()
+    with ExitStack() as ends:
+        workers = ends.enter_context(sharing(workers_for(shards, config.num_proc, config.engine, a_second=LOOKED_AT)))
+        with bar("Checking", sum(file.rows or 0 for file in shards), "queries") as advance:
+            observed = observe_store(store, counted_as, config.rules, advance, workers)
+        counted, swept = observed.statistics, observed.sweep
+        report = _compared(store, config, observed.report, bar, workers)
+        info = _pass_gate(store, config, report, pairs, counted)
+        since = find(store) if find else ReleaseBefore.of(config.since) if config.since else None
+        changes = compared_with(since, store, pairs, config.version, config.num_proc, bar) if since else None
+        if changes:
+            compared(changes)
+        _check_out(store, out, overwrite)  # again: all was read since
+        with atomic_directory(out) as root:
+            memory = dict(observed.memory)
+            with ends.pop_all():  # who writes there ends before the directory goes
+                files = _write_shards(store, root, pairs, shape, observed, memory, bar, workers)
+            if pairs is not None and pairs.calibrate is not None:
                 (root / CALIBRATION).write_bytes(pairs.calibrate.content())
-            if pairs.exclude is not None:
+            if pairs is not None and pairs.exclude is not None:
                 (root / EXCLUDED).write_bytes(pairs.exclude.content())
-        plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
-        _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
-        _write(root / "statistics.json", counted.to_json())
-        _write(root / "sweep.json", swept.to_json())
-        _write(root / "findings.json", _findings_json(report))
-        for name, page in release_pages(store, counted_as, counted, swept, report).items():
-            _write(root / name, page)
-        remembered = added(benchmark_checks(store.manifest), report.compared)
-        manifest = replace(
-            with_checks(store.manifest, remembered),
-            tool=f"coig-p {__version__}",
-            release={
-                "version": config.version,
-                "inputs": inputs_of(store.path),
-                "pairs": None if pairs is None else pairs.record(),  # so that the next release can be compared with
-                "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
-                "rules": report.effective_rules(),
-                "rules_changed": [change.to_dict() for change in report.changes],
-                "not_checked": list(report.not_checked),
-                **(since.named() if since else {}),
-                **({"changes": changes.to_dict()} if changes else {}),
-            },
-        )
-        example, preview = (None, []) if pairs is None else _shown(root, files, report)
-        facts = CardFacts(
-            info=info,
-            manifest=manifest,
-            statistics=counted,
-            sweep=swept,
-            findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
-            rule_changes=report.changes,
-            configs=_configs(files, memory),
-            example=example,
-            preview=preview,
-            plots=plots,
-            version=config.version,
-            changes=changes,
-            repo=config.repo,
-            pair_columns=row_schema(
-                pairs.format if pairs else "dpo", as_messages=shape.as_messages, with_tools=shape.with_tools
-            ),
-        )
-        for language, name in LANGUAGES.items():
-            _write(root / name, render_card(facts, language))
-        unchanging = ("statistics.json", "sweep.json", "findings.json")
-        write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
-        listed = {file.path for file in files}
-        for path in sorted(path for path in root.rglob("*") if path.is_file()):
-            name = path.relative_to(root).as_posix()
-            if name not in listed:
-                files.append(describe_file(root, name, _role(name)))
-        write_manifest(root, replace(manifest, files=tuple(files)))
-        if config.signer is not None:
-            sign_manifest(root, config.signer, comment_of(config.version))
-        carry_over(root, store.path)
+            plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
+            _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
+            _write(root / "statistics.json", counted.to_json())
+            _write(root / "sweep.json", swept.to_json())
+            _write(root / "findings.json", _findings_json(report))
+            for name, page in release_pages(store, counted_as, counted, swept, report).items():
+                _write(root / name, page)
+            remembered = added(benchmark_checks(store.manifest), report.compared)
+            manifest = replace(
+                with_checks(store.manifest, remembered),
+                tool=f"coig-p {__version__}",
+                release={
+                    "version": config.version,
+                    "inputs": inputs_of(store.path),
+                    "pairs": None if pairs is None else pairs.record(),  # so that the next release can be compared with
+                    "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
+                    "rules": report.effective_rules(),
+                    "rules_changed": [change.to_dict() for change in report.changes],
+                    "not_checked": list(report.not_checked),
+                    **(since.named() if since else {}),
+                    **({"changes": changes.to_dict()} if changes else {}),
+                },
+            )
+            example, preview = (None, []) if pairs is None else _shown(root, files, report)
+            facts = CardFacts(
+                info=info,
+                manifest=manifest,
+                statistics=counted,
+                sweep=swept,
+                findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
+                rule_changes=report.changes,
+                configs=_configs(files, memory),
+                example=example,
+                preview=preview,
+                plots=plots,
+                version=config.version,
+                changes=changes,
+                repo=config.repo,
+                pair_columns=row_schema(
+                    pairs.format if pairs else "dpo", as_messages=shape.as_messages, with_tools=shape.with_tools
+                ),
+            )
+            for language, name in LANGUAGES.items():
+                _write(root / name, render_card(facts, language))
+            unchanging = ("statistics.json", "sweep.json", "findings.json")
+            write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
+            listed = {file.path for file in files}
+            for path in sorted(path for path in root.rglob("*") if path.is_file()):
+                name = path.relative_to(root).as_posix()
+                if name not in listed:
+                    files.append(describe_file(root, name, _role(name)))
+            write_manifest(root, replace(manifest, files=tuple(files)))
+            if config.signer is not None:
+                sign_manifest(root, config.signer, comment_of(config.version))
+            carry_over(root, store.path)
     return Store.open(out)
 
 
-def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar) -> Report:
+def _write_shards(
+    store: Store,
+    root: Path,
+    pairs: PairConfig | None,
+    shape: Shape,
+    observed: StoreObserved,
+    memory: dict[str, int],
+    bar: Bar,
+    workers: Workers,
+) -> list[StoreFile]:
+    """Copy the shards of the store and write those of its pairs.
+
+    Args:
+        memory: num_bytes of every shard by its path; those of pairs come to it.
+    """
+    writers = Threads() if workers == Processes(1) else workers  # Arrow leaves the interpreter's lock alone
+    with bar("Copying", sum(file.bytes for file in copied_files(store)), "bytes") as advance:
+        files = list(copy_shards(store, root, advance, writers))
+    if pairs is not None:
+        counted = observed.statistics
+        with bar("Pairing", counted.total.pairs, "pairs") as advance:
+            for written in write_pairs(store, root, pairs, shape, counted, observed.made, advance, writers):
+                files.append(written.file)
+                memory[written.file.path] = written.loaded
+    return files
+
+
+def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar, workers: Workers) -> Report:
     """What the checks found, and what of the benchmarks is in the store."""
     if not config.against:
         return report
@@ -244,7 +273,7 @@ def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar) -> 
             ContaminationConfig(fields=config.fields),
             advance,
             num_proc=config.num_proc,
-            engine=config.engine,
+            engine=workers if isinstance(workers, Executor) else None,
         )
 
 

@@ -168,6 +168,26 @@ def read_batches(
             raise ValueError(f"{name}: {abs(left):,} {'fewer' if left > 0 else 'more'} than its footer says")
 
 
+def read_rows(
+    shard: pq.ParquetFile, begin: int, end: int, size: int, schema: pa.Schema = RAW_SCHEMA
+) -> Iterator[pa.RecordBatch]:
+    """The rows `begin` to `end` of an open shard, decoded in the caller's thread; row groups without any are not read.
+
+    Args:
+        size, schema: see `read_batches`.
+    """
+    first = 0
+    for group in range(shard.num_row_groups):
+        at, first = first, first + shard.metadata.row_group(group).num_rows
+        if at >= end or first <= begin:
+            continue
+        for batch in read_batches(shard, size, [group], schema, threads=False):
+            low, high = max(begin - at, 0), min(end - at, batch.num_rows)
+            at += batch.num_rows
+            if low < high:
+                yield batch.slice(low, high - low)
+
+
 def _has_all(held: pa.Schema, wanted: pa.Schema, unread: Sequence[str]) -> bool:
     """Whether a schema has what is wanted but for what was not read, in any order, and nothing else."""
     names = [name for name in wanted.names if name not in unread]

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.html import html_table, html_text
 from coig_p.core.objects import ObjectPath, as_path, object_path
-from coig_p.engine.local import in_order, threads
+from coig_p.engine.local import Workers, in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
@@ -242,12 +242,18 @@ class Store:
         frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
         return frame
 
-    def verify(self, advance: Callable[[int], None] = lambda read: None, num_proc: int | None = 1) -> list[str]:
+    def verify(
+        self,
+        advance: Callable[[int], None] = lambda read: None,
+        num_proc: int | None = 1,
+        workers: Workers | None = None,
+    ) -> list[str]:
         """Compare every file with the manifest by size, hash and rows, and files of rewards by what they hold, too.
 
         Args:
             advance: called with the number of bytes checked since the last call.
             num_proc: threads that read and hash files, at least two; None for as many as there are cores, up to eight.
+            workers: who does it in their place.
 
         Returns:
             One line for each problem, an empty list for a whole store. What other tools leave is none: see
@@ -258,7 +264,8 @@ class Store:
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
         look = partial(_problem_of, self.path, self.manifest.schema_version)
-        for file, problem in in_order(look, self.manifest.files, replace(threads(num_proc), only_read=True)):
+        whose = workers or replace(threads(num_proc), only_read=True)
+        for file, problem in in_order(look, self.manifest.files, whose):
             if problem is None and file.role == REWARDS:
                 problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
                 problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from make import make_store, twin
 
-from coig_p.publish import shards
+from coig_p.publish import pairing
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.store.store import Store
@@ -35,6 +35,6 @@ def release_in(folder: Path) -> Store:
     """The release of a store in which pairs are cut into several shards."""
     store = to_release(folder / "store", twin(), rows_per_shard=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "ROWS_PER_SHARD", 20)
-        patch.setattr(shards, "ROWS_PER_GROUP", 16)
+        patch.setattr(pairing, "ROWS_PER_SHARD", 20)
+        patch.setattr(pairing, "ROWS_PER_GROUP", 16)
         return write_release(store, folder / "out", ReleaseConfig("1.0.0"))

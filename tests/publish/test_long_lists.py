@@ -18,7 +18,7 @@ from releasing import to_release
 from trials import ACCOUNTS, TOKEN
 
 from coig_p.builder import load_dataset
-from coig_p.publish import HubConfig, publish, read_release, shards, yank
+from coig_p.publish import HubConfig, pairing, publish, read_release, yank
 from coig_p.publish.modelscope import publish_modelscope
 from coig_p.publish.rehearsal import rehearse
 from coig_p.publish.release import ReleaseConfig, write_release
@@ -34,8 +34,8 @@ from coig_p.store.store import Store
 def few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing, "MOST_INLINE", 3)
-        patch.setattr(shards, "ROWS_PER_SHARD", 20)
-        patch.setattr(shards, "ROWS_PER_GROUP", 16)
+        patch.setattr(pairing, "ROWS_PER_SHARD", 20)
+        patch.setattr(pairing, "ROWS_PER_GROUP", 16)
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from make import make_rows, make_store
 
+from coig_p.engine.local import Processes
 from coig_p.pairs.config import PairConfig
 from coig_p.publish import one_pass
 from coig_p.publish.one_pass import observe_store
@@ -51,7 +52,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_one_reading_says_what_each_of_three_says(broken: Store, num_proc: int) -> None:
     seen: list[int] = []
     config = PairConfig(threshold=1.5, strategy="adjacent")
-    found = observe_store(broken, config, RULES, num_proc, seen.append)
+    found = observe_store(broken, config, RULES, seen.append, Processes(num_proc))
     assert found.report.findings.equals(check(broken).findings)
     assert not found.report.passed
     assert found.report.by_rule()["query-id-twice"] == 1
@@ -74,7 +75,7 @@ def test_every_shard_is_read_once_and_every_row_paired_once(broken: Store, monke
 
     monkeypatch.setattr(one_pass, "shard_batches", reading)
     monkeypatch.setattr(observed, "find_candidates", pairing)
-    observe_store(broken, PairConfig(threshold=2), RULES, 1, lambda queries: None)
+    observe_store(broken, PairConfig(threshold=2), RULES, lambda queries: None, Processes(1))
     assert read == dict.fromkeys((file.path for file in broken.data_files()), 1)
     ids = [row["query_id"] for row in broken_rows()]
     assert paired == Counter(ids)
@@ -82,7 +83,7 @@ def test_every_shard_is_read_once_and_every_row_paired_once(broken: Store, monke
 
 def test_what_is_seen_of_shards_can_be_sent_and_put_together_in_any_order(broken: Store) -> None:
     config = PairConfig(threshold=2)
-    wanted = observe_store(broken, config, RULES, 1, lambda queries: None)
+    wanted = observe_store(broken, config, RULES, lambda queries: None, Processes(1))
     steps = check_thresholds(default_thresholds(broken.manifest))
     files = broken.data_files()
     for seed in range(3):
