@@ -44,7 +44,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 _PLACED = re.compile(r"\..+\.[0-9a-f]{8}")  # what `placed` calls a file that is not whole
-_STOPPED = (KeyboardInterrupt, WorkersLost)
+STOPPED = (KeyboardInterrupt, WorkersLost)
+"""What ends a write that the same command could go on with."""
 
 
 @contextlib.contextmanager
@@ -241,7 +242,7 @@ def _gone_after(temporary: Path, lock: int | None = None) -> Iterator[None]:
         if lock is None:
             lock = _lock(temporary)
         yield
-    except _STOPPED:
+    except STOPPED:
         stopped = temporary in _kept
         raise
     finally:

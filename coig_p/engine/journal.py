@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory, is_kept, keep, leave, remove_placed
+from coig_p.core.atomic import STOPPED, atomic_directory, is_kept, keep, leave, remove_placed
 from coig_p.core.code_hash import PACKAGE, code_hash
 from coig_p.core.strict_json import strict_json
 from coig_p.core.text import printable
@@ -71,16 +71,16 @@ class Done:
 
 
 class Journal:
-    """What of an unfinished directory is finished.
+    """What of an unfinished directory is finished. One of a directory alone is written nowhere.
 
     Attributes:
         root: the directory.
         taken_up: tasks that an earlier run finished, as its journal has them.
     """
 
-    def __init__(self, root: Path, stream: IO[bytes], known: Mapping[str, Done]) -> None:
-        self.root, self.taken_up = root, dict(known)
-        self._stream, self._done = stream, dict(known)
+    def __init__(self, root: Path, stream: IO[bytes] | None = None, known: Mapping[str, Done] | None = None) -> None:
+        self.root, self.taken_up = root, dict(known or {})
+        self._stream, self._done = stream, dict(self.taken_up)
         keep(root, bool(known))
 
     def find(self, task: str) -> Done:
@@ -99,8 +99,9 @@ class Journal:
         """
         done = self._done[task] = Done(files, result)
         line = {"task": task, "files": {name: list(told) for name, told in files.items()}, "result": result}
-        _write(self._stream, line)
-        keep(self.root)
+        if self._stream is not None:
+            _write(self._stream, line)
+            keep(self.root)
         return done
 
     def in_order(
@@ -111,16 +112,19 @@ class Journal:
         *,
         task: Callable[[Item], str],
         files: Callable[[Item], Sequence[str]],
+        told: Callable[[Result], Mapping[str, tuple[int, str]]] | None = None,
         as_json: Callable[[Result], Any] = lambda result: result,
         from_json: Callable[[Any], Result] = lambda told: told,
     ) -> Iterator[tuple[Item, Result]]:
         """Each item with work(item), as `coig_p.engine.local.in_order`; what is finished is not done again.
 
-        Who does the work also hashes what it wrote, and looks whether what is said to be there is.
+        Who does the work also looks whether what is said to be there is.
 
         Args:
             task: a name for each item, which is its own among all of this journal.
             files: that it leaves in the directory.
+            told: bytes and SHA-256 of them, where its result says so. Default: they are read once more, by who wrote
+                them.
             as_json, from_json: its result in JSON, and back.
         """
 
@@ -128,13 +132,13 @@ class Journal:
             for item in items:
                 yield item, files(item), self.taken_up.get(task(item))
 
-        for (item, _, known), made in in_order(partial(_work, work, self.root), named(), workers):
+        for (item, _, known), made in in_order(partial(_work, work, self.root, told is None), named(), workers):
             if made is None:
                 assert known is not None
                 yield item, from_json(known.result)
             else:
-                result, told = made
-                self.add(task(item), told, as_json(result))
+                result, described_ = made
+                self.add(task(item), described_ if told is None else told(result), as_json(result))
                 yield item, result
 
     def whole(self, tasks: Iterable[str], workers: Workers) -> set[str]:
@@ -145,7 +149,7 @@ class Journal:
 
 
 @contextmanager
-def resumable(target: Path, last: str, key: Mapping[str, Any]) -> Iterator[Journal]:
+def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterator[Journal]:
     """Yield the journal of a directory that becomes `target` when the block ends without error.
 
     Where a run of the same key was stopped, it holds what that one finished, and nothing else. What a run of another
@@ -170,10 +174,10 @@ def resumable(target: Path, last: str, key: Mapping[str, Any]) -> Iterator[Journ
             if known is None:
                 stream.truncate(0)
                 _write(stream, {"format": FORMAT, "version": VERSION, "key": whole_key})
-            journal = Journal(root, stream, known or {})
+            journal = Journal(root, stream, known)
             try:
                 yield journal
-            except BaseException:
+            except STOPPED:
                 if is_kept(root):
                     words = "%s is not finished: the same command goes on from what is done. Else delete %s"
                     _logger.warning(words, printable(str(target)), printable(str(root)))
@@ -181,6 +185,11 @@ def resumable(target: Path, last: str, key: Mapping[str, Any]) -> Iterator[Journ
         path.unlink()
         if known:
             remove_placed(root)  # of workers that lived a little longer than the run that was stopped
+
+
+def task_name(what: str, *told: object) -> str:
+    """A name for a task that goes by all that it is to do, so that a task of other options is another one."""
+    return f"{what} {hashlib.sha256(repr(told).encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def described(root: Path, names: Iterable[str]) -> dict[str, tuple[int, str]]:
@@ -196,14 +205,14 @@ def made_by() -> dict[str, str]:
 
 
 def _work(
-    work: Callable[[Item], Result], root: Path, named: tuple[Item, Sequence[str], Done | None]
+    work: Callable[[Item], Result], root: Path, reads: bool, named: tuple[Item, Sequence[str], Done | None]
 ) -> tuple[Result, dict[str, tuple[int, str]]] | None:
     """In a worker: what came of an item and the files that it made; None where they are there."""
     item, files, known = named
     if known is not None and set(known.files) == set(files) and known.is_whole(root):
         return None
     result = work(item)
-    return result, described(root, files)
+    return result, described(root, files) if reads else {}
 
 
 def _sha256(path: Path) -> str:

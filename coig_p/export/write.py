@@ -45,7 +45,6 @@ from coig_p.pairs.selection import one_split, select
 from coig_p.pairs.shapes import held as held_rows
 from coig_p.pairs.splits import TRAIN, SplitConfig
 from coig_p.pairs.turns import SKIP
-from coig_p.store.manifest import MANIFEST
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store
@@ -205,7 +204,7 @@ def _key(store: Store, source: Source, config: ExportConfig) -> dict[str, Any]:
     told = (selection.domains, selection.splits, sorted(selection.options.items()), sorted(selection.weights.items()))
     return {
         "command": "export",
-        "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+        "store": store.content_hash(),
         "rows": repr(told),  # of files that options name it has hashes of what was read
         "clusters": None if clusters is None else hashlib.sha256(clusters.read_bytes()).hexdigest(),
         "tokenizer": None if config.tokenizer is None else tokenizer_hash(config.tokenizer),

@@ -9,7 +9,6 @@ is set aside in a file first, since it may stand anywhere. What is written is th
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
-from coig_p.engine.journal import Journal
+from coig_p.engine.journal import Journal, task_name
 from coig_p.engine.local import Workers, in_order
 from coig_p.engine.scratch import read_piece, write_pieces
 from coig_p.errors import StoreError
@@ -217,7 +216,7 @@ def write_what_stays(kept: Sequence[Kept], places: Places, journal: Journal, wor
             partial(_set_aside, places),
             moved,
             workers,
-            task=lambda item: f"set aside {_named(item)}",
+            task=partial(task_name, "set aside"),
             files=lambda item: [_aside(places, item[0]).relative_to(places.new).as_posix()],
         )
         deque(told, maxlen=0)
@@ -227,17 +226,13 @@ def write_what_stays(kept: Sequence[Kept], places: Places, journal: Journal, wor
         partial(_write, places),
         plan_of(kept),
         workers,
-        task=lambda new: f"write {_named(new)}",
+        task=partial(task_name, "write"),
         files=lambda new: [] if new.plan is None else [new.plan.name],
+        told=lambda done: {} if done.written is None else done.written.file.content,
         as_json=Recut.to_json,
         from_json=Recut.from_json,
     ):
         yield done
-
-
-def _named(item: object) -> str:
-    """A name for a task that tells all that it is to do, so that a journal says what of the same was done."""
-    return hashlib.sha256(repr(item).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _set_aside(places: Places, item: tuple[int, StoreFile, list[str]]) -> None:

@@ -5,7 +5,6 @@ Shards are written by all processes (see `coig_p.store.recut`), the manifest las
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -111,7 +110,7 @@ def rewrite_store(
         if not any(len(one.places()) for one in kept):
             raise DataError("nothing was written: no query is left")
         check_rewrite(store, out, overwrite)  # again: it was read since
-        key = {"command": step, "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest()}
+        key = {"command": step, "store": store.content_hash()}
         with resumable(out, MANIFEST, key) as journal:
             root = journal.root
             extra = []

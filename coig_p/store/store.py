@@ -12,6 +12,7 @@ rows, options and versions give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import defaultdict
@@ -140,6 +141,10 @@ class Store:
                 if check_sizes and found.st_size != file.bytes:
                     raise StoreError(path, _other_size(file, found.st_size, path))
         return cls(root, manifest)
+
+    def content_hash(self) -> str:
+        """SHA-256 of the manifest as it is on disk, which has those of all files."""
+        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
         """The shards of a domain and split (default: of all), in the manifest's order.
