@@ -27,6 +27,7 @@ import jobs
 
 import coig_p
 from coig_p.engine import local
+from coig_p.publish import pairing
 from coig_p.store import writing
 
 NEVER = 1 << 62
@@ -61,8 +62,9 @@ def kill_at(number: int) -> Calls:
 
 
 def write_small_shards() -> None:
-    """Let this process plan shards of five rows."""
+    """Let this process plan shards of a few rows."""
     writing.ROWS_PER_SHARD = 5
+    pairing.ROWS_PER_SHARD = 20
 
 
 def begin(marker: Path, number: int, line: Connection, function: Callable[[Any], Any] | None) -> None:

@@ -40,7 +40,9 @@ _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
 _kept: set[Path] = set()  # of these, directories whose next writer goes on where this one is stopped
 finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
-_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+"""What the system calls a disk without room."""
+
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 _PLACED = re.compile(r"\..+\.[0-9a-f]{8}")  # what `placed` calls a file that is not whole
@@ -325,7 +327,7 @@ def _naming(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None:
-            if error.errno not in _FULL:  # of something else that was done meanwhile
+            if error.errno not in FULL:  # of something else that was done meanwhile
                 raise
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         parts = Path(os.fsdecode(error.filename)).parts if not isinstance(error.filename, int) else ()
