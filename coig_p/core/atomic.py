@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -32,6 +33,7 @@ except ImportError:  # Windows: leftovers of a killed write are then left for th
 
 _SUFFIX = ".partial"
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_UNPLACED = re.compile(r"\..+\.[0-9a-f]{8}")
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
 finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
@@ -197,6 +199,13 @@ def placed(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unplaced(folder: Path) -> None:
+    """Remove what workers that were killed left of files that they would have `placed` in an unfinished directory."""
+    for path in folder.rglob(".*"):
+        if _UNPLACED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def remove_unfinished() -> None:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
+from coig_p.core.atomic import atomic_directory, clear_unplaced
 from coig_p.core.lengths import Lengths, read_tokenizer
 from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.errors import UsageError
@@ -160,6 +160,7 @@ def export_store(
         shuffled = source.spill(root / _SPILLED, advance, workers)
         written_splits = write_splits(root, shuffled, source, Processes(1) if source.only() else workers)
         shutil.rmtree(root / _SPILLED)
+        clear_unplaced(root)
         written = Written(
             tool=f"coig-p {__version__}",
             trainer=form.trainer,

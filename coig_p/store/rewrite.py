@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
+from coig_p.core.atomic import atomic_directory, clear_unplaced
 from coig_p.core.objects import ObjectPath
 from coig_p.core.progress import Advance
 from coig_p.engine.local import held, threads
@@ -134,6 +134,7 @@ def rewrite_store(
                 manifest,
                 lambda written: with_checks(with_carried(written, root, store, workers), remembered),
             )
+            clear_unplaced(root)
             carry_over(root, out, store.path)
     return Rewritten(Store.open(out), _added_up(counted, reasons, {}))
 
