@@ -84,16 +84,15 @@ def _sweep(store: Path, out: Path, **workers: Any) -> Made:
 
 def _clean(store: Path, out: Path, **workers: Any) -> Made:
     opened = Store.open(store)
-    written = clean_store(opened, check(opened, **workers), out, num_proc=workers.get("num_proc", 1))
+    written = clean_store(opened, check(opened, **workers), out, **workers)
     return files(out) | {"dropped": json.dumps({why: one.to_dict() for why, one in written.dropped.items()}).encode()}
 
 
 def _dedup(store: Path, out: Path, *, merge: bool, **workers: Any) -> Made:
     opened, config = Store.open(store), DedupConfig(merge=merge)
-    number = workers.get("num_proc", 1)
-    found = find_duplicates(read_queries(opened, **workers), config, number)
+    found = find_duplicates(read_queries(opened, **workers), config, workers.get("num_proc", 1))
     assert found.num_rows
-    dedup_store(opened, out, config, found, num_proc=number)
+    dedup_store(opened, out, config, found, **workers)
     return files(out)
 
 
@@ -110,7 +109,7 @@ def _responses(store: Path, out: Path, **workers: Any) -> Made:
     opened, config = Store.open(store), ResponseConfig()
     found = find_similar_responses(opened, config, **workers)
     assert found.num_rows
-    dedup_responses(opened, out, config, found, num_proc=workers.get("num_proc", 1))
+    dedup_responses(opened, out, config, found, **workers)
     return files(out)
 
 

@@ -37,6 +37,7 @@ except ImportError:  # Windows: as where a file system has no locks
 _SUFFIX = ".partial"
 _LASTING = ".resume" + _SUFFIX
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_UNPLACED = re.compile(r"\..+\.[0-9a-f]{8}")
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
 _kept: set[Path] = set()  # of these, directories whose next writer goes on where this one is stopped
 finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
@@ -45,7 +46,6 @@ FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
-_PLACED = re.compile(r"\..+\.[0-9a-f]{8}")  # what `placed` calls a file that is not whole
 STOPPED = (KeyboardInterrupt, WorkersLost)
 """What ends a write that the same command could go on with."""
 
@@ -298,11 +298,11 @@ def placed(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_placed(folder: Path) -> None:
-    """Delete what is not whole of what `placed` writes in a folder and those below it."""
+def clear_unplaced(folder: Path) -> None:
+    """Remove what workers that were killed left of files that they would have `placed` in an unfinished directory."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            if _PLACED.fullmatch(name):
+            if _UNPLACED.fullmatch(name):
                 Path(parent, name).unlink(missing_ok=True)
 
 

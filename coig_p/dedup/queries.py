@@ -49,6 +49,7 @@ _READ = pa.unify_schemas(
     ]
 )
 
+_PACKED = 16 << 20
 _ASKED = part_of(RAW_SCHEMA, "query_id", "messages", "tools")
 
 
@@ -117,7 +118,7 @@ def read_queries(
 def queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
     """The queries of a shard."""
     found = Queries(ids=[], domains=[], forms=[], scored=[])
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
+    for batch in shard_batches(root, file, rows_at_once(file), _READ):
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(contents(batch).to_pylist()))
@@ -125,6 +126,14 @@ def queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
         found.settings.extend(_settings(batch))
         found.speakers.extend(_speakers(batch))
     return found
+
+
+def rows_at_once(file: StoreFile) -> int:
+    """Rows of a batch where texts of responses are not read: as many as take _PACKED bytes of the file, packed.
+
+    A batch costs as much as some hundred short queries do.
+    """
+    return max(ROWS_PER_GROUP, (file.rows or 0) * _PACKED // max(1, file.bytes))
 
 
 def _settings(batch: pa.RecordBatch) -> list[str]:
@@ -230,12 +239,13 @@ def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()
     Args:
         against: the stores whose queries came after the store's own; one that is left out has no texts here.
     """
-    if not duplicates.num_rows:
-        return duplicates
+    if duplicates.column("text").null_count < duplicates.num_rows or not duplicates.num_rows:
+        return duplicates  # they have them
     names = [duplicates.column(name).to_pylist() for name in ("query_id", "survivor")]
     texts: dict[str, str | None] = dict.fromkeys(chain(*names))
-    for one, prefix in [(store, ""), *((other, prefix_of(other)) for other in against)]:
-        for batch in one.batches(schema=part_of(RAW_SCHEMA, "query_id", "query")):
+    stores = [(store, ""), *((other, prefix_of(other)) for other in against)]
+    for root, prefix, file in [(one.path, prefix, file) for one, prefix in stores for file in one.data_files()]:
+        for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
             for id_, text in zip(*(batch.column(name).to_pylist() for name in ("query_id", "query")), strict=True):
                 if prefix + id_ in texts:
                     texts[prefix + id_] = text
@@ -331,7 +341,8 @@ def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[s
     """What becomes of those that go and of those that take them in, by query_id."""
     taken_in: dict[str, list[str]] = {}
     asked: dict[str, tuple[str, str]] = {}  # of each query in a cluster, by its id
-    for batch in store.batches(schema=_ASKED):
+    batches = (shard_batches(store.path, file, rows_at_once(file), _ASKED) for file in store.data_files())
+    for batch in chain.from_iterable(batches):
         ids = batch.column("query_id").to_pylist()
         some = [place for place, one in enumerate(ids) if one in survivor]
         batch = batch.take(pa.array(some, pa.int64()))

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from coig_p._version import __version__
-from coig_p.core.atomic import STOPPED, atomic_directory, is_kept, keep, leave, remove_placed
+from coig_p.core.atomic import STOPPED, atomic_directory, clear_unplaced, is_kept, keep, leave
 from coig_p.core.code_hash import PACKAGE, code_hash
 from coig_p.core.strict_json import strict_json
 from coig_p.core.text import printable
@@ -183,8 +183,7 @@ def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterato
                     _logger.warning(words, printable(str(target)), printable(str(root)))
                 raise
         path.unlink()
-        if known:
-            remove_placed(root)  # of workers that lived a little longer than the run that was stopped
+        clear_unplaced(root)  # also of workers that lived a little longer than a run that was stopped
 
 
 def task_name(what: str, *told: object) -> str:

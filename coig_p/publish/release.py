@@ -31,7 +31,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import remove_placed
+from coig_p.core.atomic import clear_unplaced
 from coig_p.core.progress import Bar, no_bar
 from coig_p.engine.journal import JOURNAL, Journal, resumable
 from coig_p.engine.local import Processes, Threads, Workers
@@ -222,7 +222,7 @@ def write_release(
                 _write(root / name, render_card(facts, language))
             unchanging = ("statistics.json", "sweep.json", "findings.json")
             write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
-            remove_placed(root)  # of workers of a run that was stopped
+            clear_unplaced(root)  # of workers of a run that was stopped
             listed = {file.path for file in files} | {JOURNAL}
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 name = path.relative_to(root).as_posix()
