@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 from make import make_rows, make_store, twin
@@ -22,12 +23,13 @@ from coig_p.ingest.intake import ImportConfig
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
+from coig_p.publish import pairing
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.store import Store
-from coig_p.validation import check
+from coig_p.validation import check, load_rules
 from coig_p.validation.cleaning import clean_store
 from coig_p.validation.findings import Report
 
@@ -48,9 +50,9 @@ def many(path: Path, rows_per_shard: int = 10) -> Path:
     return make_store(path, rows, rows_per_shard=rows_per_shard)
 
 
-def clean(path: Path) -> Path:
+def clean(path: Path, rows_per_shard: int = 5) -> Path:
     """A store that can be released."""
-    store = make_store(path, twin(), rows_per_shard=5)
+    store = make_store(path, twin(), rows_per_shard=rows_per_shard)
     (store / CARD_TOML).write_text(CARD, encoding="utf-8")
     return store
 
@@ -144,8 +146,14 @@ def _verify(store: Path, out: Path, **workers: Any) -> Made:
     return {"": "\n".join(Store.open(store, check_sizes=False).verify(**workers)).encode()}
 
 
-def _release(store: Path, out: Path, **workers: Any) -> Made:
-    write_release(Store.open(store), out, ReleaseConfig("1.0.0", **workers))
+def _release(store: Path, out: Path, *, rows_per_shard: int = 20, **workers: Any) -> Made:
+    """Its pairs in several shards; what checks say of its texts is no reason to refuse it."""
+    rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
+    with (
+        mock.patch.object(pairing, "ROWS_PER_SHARD", rows_per_shard),
+        mock.patch.object(pairing, "ROWS_PER_GROUP", max(1, rows_per_shard * 4 // 5)),
+    ):
+        write_release(Store.open(store), out, ReleaseConfig("1.0.0", rules=rules, **workers))
     return files(out)
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from commands import run
 from jobs import JOBS, RELEASE, THREADS, Made, clean, many
-from make import make_rows, make_store
+from make import make_rows, make_store, twin
+from releasing import CARD
 
-from coig_p.errors import StoreError
+from coig_p.errors import DataError, StoreError
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
 
@@ -67,8 +69,30 @@ def test_so_do_more_threads(name: str, made: Path, alone: Callable[[str], Made],
 
 
 def test_a_release_is_the_same(pool: Executor, tmp_path: Path) -> None:
-    store = clean(tmp_path / "store")
-    assert RELEASE(store, tmp_path / "two", engine=pool) == RELEASE(store, tmp_path / "one")
+    made = RELEASE(clean(tmp_path / "store"), tmp_path / "one")
+    pairs = {name: content for name, content in made.items() if name.startswith("pairs/")}
+    assert len(pairs) > 4
+    assert RELEASE(tmp_path / "store", tmp_path / "two", engine=pool) == made
+    assert RELEASE(tmp_path / "store", tmp_path / "own", num_proc=2) == made
+    for rows_per_shard in (3, 1000):
+        store = clean(tmp_path / f"store-{rows_per_shard}", rows_per_shard)
+        cut = RELEASE(store, tmp_path / f"cut-{rows_per_shard}", engine=pool)
+        assert {name: content for name, content in cut.items() if name.startswith("pairs/")} == pairs
+
+
+def test_a_query_that_has_no_pairs_to_show_is_named_by_whoever_writes_them(pool: Executor, tmp_path: Path) -> None:
+    rows = twin()
+    rows[5]["responses"][2]["text"] = rows[9]["responses"][1]["text"] = None
+    store = make_store(tmp_path / "store", rows, rows_per_shard=3)
+    (store / CARD_TOML).write_text(CARD, encoding="utf-8")
+    said = []
+    for workers in ({"num_proc": 1}, {"engine": pool}):
+        with pytest.raises(DataError) as raised:
+            RELEASE(store, tmp_path / "out", **workers)
+        said.append(str(raised.value))
+        assert [path.name for path in tmp_path.iterdir()] == ["store"], "left behind"
+    assert said[0] == said[1]
+    assert said[0].startswith(f"query_id {rows[5]['query_id']!r}: its response is null")
 
 
 @pytest.mark.parametrize("name", ["check", "stats", "sweep", "export"])
@@ -102,6 +126,11 @@ def test_real_data(shared_data: Path, pool: Executor, tmp_path: Path) -> None:
     run("import", shared_data / "halluqa.jsonl", "--out", store, *options, code=None)
     rows = [row for batch in Store.open(store).batches() for row in batch.to_pylist()]
     cut = make_store(tmp_path / "cut", rows, rows_per_shard=50, default_threshold=1)
+    (cut / CARD_TOML).write_text(CARD, encoding="utf-8")
+    one, two = (
+        RELEASE(cut, tmp_path / f"{at}", rows_per_shard=5_000, engine=engine) for at, engine in enumerate((None, pool))
+    )
+    assert one == two
     for name in ("check", "stats", "sweep", "export"):
         assert JOBS[name](cut, tmp_path / name, engine=pool) == JOBS[name](cut, tmp_path / f"{name}-alone"), name
 

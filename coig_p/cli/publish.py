@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from coig_p.cli.screen import check_apart, json_text, pasted, progress
 from coig_p.cli.signing import open_key, sign_option
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
+from coig_p.engine.scratch import scratch_folder
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
@@ -276,9 +276,9 @@ class _Making:
         if is_release(store):
             yield store
             return
-        with tempfile.TemporaryDirectory(prefix="coigp-release-") as folder:
-            self.write(store, Path(folder) / "release")
-            yield Path(folder) / "release"
+        with scratch_folder(self.options["shared_by"]["engine"]) as folder:  # every node writes there
+            self.write(store, folder / "release")
+            yield folder / "release"
 
     def write(self, store: Path, out: Path, overwrite: bool = False) -> ReleaseBefore | None:
         """Write the release; what it was compared with."""

@@ -19,7 +19,8 @@ _SPELLINGS = {
     "<|start_thinking|>": "<|end_thinking|>",
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
 }
-_BEGIN = {mark[0] for mark in ("<", *_SPELLINGS, *_SPELLINGS.values())}  # one of these, every mark
+BEGIN = frozenset(mark[0] for mark in ("<", *_SPELLINGS, *_SPELLINGS.values()))
+"""With one of these begins every mark."""
 _OPENS = re.compile(rf"\s*(?:<({_NAMES})>|{'|'.join(map(re.escape, _SPELLINGS))})", re.IGNORECASE)
 MARKS = rf"(?i)</?{_NAMES}>|{'|'.join(map(re.escape, (*_SPELLINGS, *_SPELLINGS.values())))}"
 """Any of the marks, as a pattern that RE2 takes, too: what holds none holds no thinking."""
@@ -62,7 +63,7 @@ def told(text: str) -> Told:
     Blocks count at the beginning of the text, one behind another. A closing tag without an opening one ends
     thinking, too, outside of fenced code; where nothing stands behind it, the text before it was said.
     """
-    if not any(sign in text for sign in _BEGIN):
+    if not any(sign in text for sign in BEGIN):
         return Told("", text)
     thoughts: list[str] = []
     rest = text

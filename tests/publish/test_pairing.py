@@ -116,11 +116,15 @@ def observed(store: Store, config: PairConfig) -> StoreObserved:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"format": "conversational"}, {"strategy": "best_random", "seed": 3, "max_pairs_per_query": 2}]
+    ("rows_per_shard", "rows_per_group", "options"),
+    [
+        (3, 2, {}),
+        (7, 5, {"format": "conversational"}),
+        (100, 100, {"strategy": "best_random", "seed": 3, "max_pairs_per_query": 2}),
+    ],
 )
-@pytest.mark.parametrize(("rows_per_shard", "rows_per_group"), [(3, 2), (7, 5), (100, 100)])
 def test_bytes_are_those_of_one_writer(
-    options: dict[str, Any], rows_per_shard: int, rows_per_group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows_per_shard: int, rows_per_group: int, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pairing, "ROWS_PER_SHARD", 13)
     monkeypatch.setattr(pairing, "ROWS_PER_GROUP", 6)

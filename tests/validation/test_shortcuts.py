@@ -17,6 +17,7 @@ from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 from coig_p.validation.checks.integrity import _different_10_grams, _last_visible, self_identity
+from coig_p.validation.checks.letters import COUNTED, HANGUL, KANA, TRADITIONAL, flags
 from coig_p.validation.checks.privacy import _runs
 from coig_p.validation.checks.rows import BatchView, _repeated
 from coig_p.validation.checks.texts import Texts
@@ -50,6 +51,24 @@ def test_runs_of_digits_are_those_that_a_pattern_finds(responses: list[str]) -> 
             wanted.append((start + found.start(), start + found.end(), len(re.findall("[1２]", found[0]))))
     begin, end, digits = _runs(texts, (ord(" "), ord("-")))
     assert list(zip(begin.tolist(), end.tolist(), digits.tolist(), strict=True)) == wanted
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("a甲か한體 \n\u200b浣é", max_size=6), st.sampled_from([0, 1, 1, 1, 900, 4095])), max_size=6
+    )
+)
+def test_flags_are_counted_character_by_character(parts: list[tuple[str, int]]) -> None:
+    texts = Texts(batch_of([[text * times for text, times in parts]]))
+    for flag in (*COUNTED, TRADITIONAL, KANA, KANA | HANGUL):
+        wanted = [sum(bool(flags()[ord(letter)] & flag) for letter in texts.string(at)) for at in range(len(texts))]
+        assert texts.count(flag).tolist() == wanted
+
+
+def test_nothing_is_counted_where_there_is_no_text() -> None:
+    texts = Texts(batch_of([]))
+    for flag in (*COUNTED, TRADITIONAL):
+        assert texts.count(flag).tolist() == []
 
 
 @given(st.lists(st.text("a甲。 \n\u3000\u200b", max_size=6), max_size=6))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.thinking import BEGIN as THINKING_BEGINS
 from coig_p.core.thinking import MARKS as THINKING_MARKS
 from coig_p.core.thinking import thinking_at
 from coig_p.validation.checks.letters import (
@@ -133,8 +134,9 @@ _STRUCK = ("<s>", "</s>")
 
 def thinking(texts: Texts) -> Hits:
     """What a model thought before it answered, or a mark of it; not where tags are spoken of."""
-    hits = texts.at_start(texts.is_response & _matches(texts, THINKING_MARKS))
-    found = [(int(text), thinking_at(texts.string(text))) for text in hits.text]
+    begins = np.flatnonzero(np.isin(texts.letters, [ord(letter) for letter in THINKING_BEGINS]))
+    marked = _searched(texts, THINKING_MARKS, texts.is_response & _with_letters(texts, begins))
+    found = [(text, thinking_at(texts.string(text))) for text, _ in marked]
     return _hits((text, offset) for text, offset in found if offset is not None)
 
 
@@ -369,10 +371,6 @@ def _searched(texts: Texts, pattern: str, among: Mask) -> list[tuple[int, int]]:
     compiled = re.compile(pattern)
     found = [(int(text), compiled.search(texts.string(text))) for text in matched]
     return [(text, match.start()) for text, match in found if match]
-
-
-def _matches(texts: Texts, pattern: str) -> Mask:
-    return np.asarray(pc.match_substring_regex(texts.column, pattern).to_numpy(zero_copy_only=False))
 
 
 def _in_opening(texts: Texts, pattern: str) -> Hits:

@@ -23,6 +23,11 @@ JOINER = 131072  # U+200D: right inside emoji, invisible elsewhere
 RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1) & 0x3FFFF
 """Flags of which a text has few, if any."""
 
+COUNTED = (HAN, LETTER, WHITE, AS_GBK, AS_LATIN1)
+"""Flags that rules count and of which a text has many."""
+LANE = 12
+"""Bits that count one of them: a lane of `lanes`."""
+
 BRACKETS = ("()", "[]", "{}", "《》", "【】", "「」", "『』")
 """Pairs that should balance; their full-width forms count as the same."""
 
@@ -69,6 +74,15 @@ def flags() -> Flags:
     ] |= AS_GBK
     table[0xE3:0xEA] |= AS_LATIN1
     return table
+
+
+@cache
+def lanes() -> npt.NDArray[np.uint64]:
+    """For every code point a 1 in the lane of each flag of COUNTED that it has: their sums count all flags at once."""
+    found = np.zeros(len(flags()), np.uint64)
+    for lane, flag in enumerate(COUNTED):
+        found |= ((flags() & np.uint32(flag)) != 0).astype(np.uint64) << np.uint64(LANE * lane)
+    return found
 
 
 @cache
