@@ -23,18 +23,25 @@ JUDGES = 8
 _BATCH = 250
 
 
-def make_store(path: Path, queries: int, seed: int = 0, rationale: int = 0) -> None:
+def make_store(
+    path: Path, queries: int, seed: int = 0, rationale: int = 0, *, responses: int = MODELS, characters: int = 600
+) -> None:
     """Write a store of `queries` queries x 15 responses, one judge's score each, domain "math".
 
     Args:
         rationale: characters of what a judge says to each score; the rest is the same whatever it is.
+        responses: of each query.
+        characters: of a response, in the middle.
     """
     with atomic_directory(path) as root:
-        part = Part("math", "train", queries, _batches(queries, np.random.default_rng(seed), rationale))
+        rows = _batches(queries, np.random.default_rng(seed), rationale, responses, characters)
+        part = Part("math", "train", queries, rows)
         write_store(root, [part], Manifest(score_range=(1.0, 10.0), default_threshold=2.0, tool="benchmark"))
 
 
-def _batches(queries: int, rng: np.random.Generator, rationale: int) -> Iterator[pa.RecordBatch]:
+def _batches(
+    queries: int, rng: np.random.Generator, rationale: int, of_each: int, characters: int
+) -> Iterator[pa.RecordBatch]:
     # Words follow Zipf's law, as in prose, and no stretch of text is used twice: zstd then finds
     # repeated words but no repeated sentences.
     # Characters are those of everyday simplified Chinese, the first level of GB 2312.
@@ -59,11 +66,11 @@ def _batches(queries: int, rng: np.random.Generator, rationale: int) -> Iterator
         ends = np.cumsum(lengths)
         return [prose[end - length : end - 1] + "。" for end, length in zip(ends, lengths, strict=True)]
 
-    models = [f"model-{at:02d}" for at in range(MODELS)]
+    models = [f"model-{at:02d}" for at in range(of_each)]
     for begin in range(0, queries, _BATCH):
         n = min(_BATCH, queries - begin)
-        responses = n * MODELS
-        quality = 6 + rng.normal(0, 1, (n, 1)) + rng.normal(0, 0.85, (n, MODELS))
+        responses = n * of_each
+        quality = 6 + rng.normal(0, 1, (n, 1)) + rng.normal(0, 0.85, (n, of_each))
         score = np.clip(np.rint(quality * 2) / 2, 1, 10).ravel()
         judge = [f"judge-{at}" for at in rng.integers(0, JUDGES, responses)]
         scores = struct(
@@ -77,11 +84,11 @@ def _batches(queries: int, rng: np.random.Generator, rationale: int) -> Iterator
             RESPONSE_TYPE,
             model=models * n,
             sample=np.zeros(responses, np.int32),
-            text=texts(responses, 600, 0.8),
+            text=texts(responses, characters, 0.8),
             extra=[None] * responses,
             scores=pa.ListArray.from_arrays(pa.array(np.arange(responses + 1, dtype=np.int32)), scores),
         )
-        lists = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * MODELS), answers)
+        lists = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * of_each), answers)
         columns: dict[str, pa.Array] = {
             "query_id": pa.array([f"m-{at:06d}" for at in range(begin, begin + n)]),
             "domain": pa.array(["math"] * n),

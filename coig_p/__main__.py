@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 _signal = import_module("_signal")  # built in; signal itself imports enum and more, and Ctrl-C may come meanwhile
+_INTERRUPTED = 130
 _SHOW_CURSOR = b"\x1b[?25h\n"  # a bar hides it, and stands in this line
 TYPE_CHECKING = False  # see coig_p/__init__.py
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def _run(module: str) -> None:
             if _signal.getsignal(_signal.SIGTERM) is _signal.SIG_DFL:
                 _signal.signal(_signal.SIGTERM, _terminated)
             import_module(module).main()
+        except SystemExit as ended:
+            if ended.code == _INTERRUPTED:  # all is said; threads that only read are not waited for
+                _tidy()
+                os._exit(_INTERRUPTED)
+            raise
         finally:
             _tidy()
             if ours:
@@ -63,7 +69,7 @@ def _leave(*_: object) -> NoReturn:
         os.write(2, _SHOW_CURSOR)
     _tidy()
     os.write(2, b"interrupted\n")
-    os._exit(130)
+    os._exit(_INTERRUPTED)
 
 
 def _terminated(number: int, _frame: object) -> None:

@@ -7,6 +7,7 @@
         ImportFailed          nothing was imported; carries the report (coig_p.ingest.accounting)
         DesignError           scores cannot tell this; says what to collect (coig_p.stats.design)
       StoreError              not a whole, readable store
+      WorkersLost             processes that shared the work ended, or were killed
       RemoteError             exit 3: the network, the Hub or its permissions
         Absent                a repository that is not there, or not to be seen (coig_p.publish.client)
 
@@ -104,6 +105,10 @@ class StoreError(CoigPError):
     def __init__(self, store: object, problem: str) -> None:
         self.store = str(store)
         super().__init__(f"{named(self.store)}: {problem}")
+
+
+class WorkersLost(CoigPError):
+    """Processes that shared the work ended before it was done: nothing is known to be wrong with the data."""
 
 
 class RemoteError(CoigPError):

@@ -14,6 +14,7 @@ from make import make_rows, make_store, twin
 from releasing import CARD
 
 from coig_p.dedup.contamination import ContaminationConfig, compare
+from coig_p.dedup.finding import find_store_duplicates
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.export.write import ExportConfig, export_store
@@ -85,24 +86,32 @@ def _sweep(store: Path, out: Path, **workers: Any) -> Made:
 
 def _clean(store: Path, out: Path, **workers: Any) -> Made:
     opened = Store.open(store)
-    written = clean_store(opened, check(opened, **workers), out, num_proc=workers.get("num_proc", 1))
+    written = clean_store(opened, check(opened, **workers), out, **workers)
     return files(out) | {"dropped": json.dumps({why: one.to_dict() for why, one in written.dropped.items()}).encode()}
 
 
 def _dedup(store: Path, out: Path, *, merge: bool, **workers: Any) -> Made:
     opened, config = Store.open(store), DedupConfig(merge=merge)
-    number = workers.get("num_proc", 1)
-    found = find_duplicates(read_queries(opened, **workers), config, number)
+    found = find_duplicates(read_queries(opened, **workers), config, workers.get("num_proc", 1))
     assert found.num_rows
-    dedup_store(opened, out, config, found, num_proc=number)
+    dedup_store(opened, out, config, found, **workers)
     return files(out)
+
+
+def _dedup_by_files(store: Path, out: Path, **workers: Any) -> Made:
+    opened, config = Store.open(store), DedupConfig()
+    found = find_store_duplicates(opened, config, in_memory=0, ranges=3, **workers)
+    in_memory = find_store_duplicates(opened, config)
+    assert table(found.duplicates) == table(in_memory.duplicates)
+    assert found.summary == in_memory.summary
+    return {"duplicates": table(found.duplicates)}
 
 
 def _responses(store: Path, out: Path, **workers: Any) -> Made:
     opened, config = Store.open(store), ResponseConfig()
     found = find_similar_responses(opened, config, **workers)
     assert found.num_rows
-    dedup_responses(opened, out, config, found, num_proc=workers.get("num_proc", 1))
+    dedup_responses(opened, out, config, found, **workers)
     return files(out)
 
 
@@ -156,6 +165,7 @@ JOBS: dict[str, Job] = {
     "clean": _clean,
     "dedup": partial(_dedup, merge=False),
     "dedup --merge": partial(_dedup, merge=True),
+    "dedup by files": _dedup_by_files,
     "dedup --scope responses": _responses,
     "contamination": _contamination,
     "export": partial(_export, config=ExportConfig("trl-dpo", splits=_PARTS, order=ShardConfig(world_size=2))),

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from make import completed
 
-from coig_p.store.rewrite import Change, TakenIn
+from coig_p.store.changes import Change, TakenIn
 
 Row = dict[str, Any]
 Changes = dict[tuple[str, str], Change]
@@ -66,7 +66,7 @@ def rewriting(draw: st.DrawFn) -> tuple[list[Row], Changes]:
             if stay:
                 into = draw(st.sampled_from(stay))
                 change = changes.setdefault((into["domain"], into["query_id"]), Change())
-                change.taken_in.append(TakenIn(row, str(own.row)))
+                change.taken_in.append(TakenIn(row["query_id"], str(own.row)))
             else:
                 own.moved = False
     return rows, changes

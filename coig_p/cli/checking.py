@@ -221,9 +221,7 @@ def clean(
     check_apart(out, [rules_file, *benchmarks])
     before = checked(store, rules, (), benchmarks, fields, **shared_by)
     with progress("Cleaning", before.queries, "queries") as advance:
-        written = clean_store(
-            opened, before, out, more=more, overwrite=overwrite, advance=advance, num_proc=shared_by["num_proc"]
-        )
+        written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance, **shared_by)
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
     after = checked(out, rules, (), benchmarks, fields, **shared_by)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}

@@ -62,6 +62,8 @@ def dedup_queries(
             duplicates = find_semantic_duplicates(queries, config, embed)
             told = summary(duplicates, queries)
     found = told.to_dict()
+    if out is not None:  # all are written: read once
+        duplicates = with_texts(duplicates, store, stores)
     found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores))
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:
@@ -73,7 +75,7 @@ def dedup_queries(
                 against=stores,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=shared_by["num_proc"],
+                **shared_by,
             )
         found["dropped"] = written.lost.to_dict()
     return found
@@ -100,7 +102,7 @@ def dedup_responses(
                 duplicates,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=shared_by["num_proc"],
+                **shared_by,
             )
         found["dropped"] = written.lost.to_dict()
     return found

@@ -2,8 +2,9 @@
 
 Everything is written beside its target under a temporary name and renamed at the end, so a
 process killed at any moment leaves the old state or the new one. What a killed process left
-behind is removed by the next write of the same target. What appears at the target meanwhile is
-somebody else's: it is left alone, and the write refused.
+behind is removed by the next write of the same target, or taken up where that can tell what of it is
+whole (`coig_p.engine.journal`). What appears at the target meanwhile is somebody else's: it is left
+alone, and the write refused.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,18 +27,27 @@ from typing import IO, Any
 
 from coig_p.core.objects import ObjectPath, is_url
 from coig_p.core.upload import upload_file, uploaded
-from coig_p.errors import UsageError
+from coig_p.errors import UsageError, WorkersLost
 
 try:
     import fcntl
-except ImportError:  # Windows: leftovers of a killed write are then left for the user to delete
+except ImportError:  # Windows: as where a file system has no locks
     fcntl = None  # type: ignore[assignment]
 
 _SUFFIX = ".partial"
+_LASTING = ".resume" + _SUFFIX
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_UNPLACED = re.compile(r"\..+\.[0-9a-f]{8}")
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
+_kept: set[Path] = set()  # of these, directories whose next writer goes on where this one is stopped
 finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
-_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+"""What the system calls a disk without room."""
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
+_LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
+STOPPED = (KeyboardInterrupt, WorkersLost)
+"""What ends a write that the same command could go on with."""
 
 
 @contextlib.contextmanager
@@ -90,19 +103,22 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
+def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = False) -> Iterator[Path]:
     """Yield an empty directory that becomes `target` when the block ends without error.
 
     Args:
         target: also of an object store (see `coig_p.core.upload`), where nothing may be there before.
         last: the file in it that marks it as whole, needed for an object store.
+        resumed: the directory may hold what an earlier writer of `target` was stopped at, and no two write `target` at
+            a time (where there are locks, and the target is no object store). It is left for the next writer where
+            `keep` was called for it and then Ctrl-C, a signal or lost workers end the block; an error removes it.
 
     An existing `target` is exchanged for the new one in a single step where the system can
     (Linux, macOS), and otherwise moved aside for the moment between two renames.
 
     Raises:
         UsageError: `target` is a link, or no directory; or it was not there at first, or empty, and something
-            is there when the block ends.
+            is there when the block ends; with `resumed`, another writer is at it.
         OSError: it, or a file in it, cannot be written; names it by `target`.
         RemoteError: an object store cannot be reached, or refused.
     """
@@ -119,10 +135,16 @@ def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
     prefix = _prefix(target)
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target.parent, prefix)
-        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
-        with _gone_after(temporary):
+        lasting = _lasting_name(target) if resumed else None
+        _remove_leftovers(target.parent, prefix, but=lasting)
+        lock = None if lasting is None else _taken_up(lasting, target)
+        if lasting is not None and lock is not None:
+            temporary = lasting
+        else:
+            temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+        with _gone_after(temporary, lock):
             yield temporary
+            _kept.discard(temporary)
             os.chmod(temporary, 0o777 & ~_umask())
             if was_there:
                 _check_replaceable(target, directory=True)
@@ -139,20 +161,97 @@ def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
             finished.append(target)
 
 
+def keep(temporary: Path, wanted: bool = True) -> None:
+    """Leave a directory of `atomic_directory(resumed=True)` to the next writer where this one is stopped from here on.
+
+    One that was there before is left until it is said that it is not wanted. Without effect for one that nobody would
+    find.
+    """
+    if not wanted:
+        _kept.discard(temporary)
+    elif temporary.name.endswith(_LASTING) and temporary in _unfinished:
+        _kept.add(temporary)
+
+
+def leave(temporary: Path) -> None:
+    """Leave a directory of `atomic_directory` as it is, whatever ends the block: it is another writer's."""
+    _unfinished.pop(temporary, None)
+
+
+def is_kept(temporary: Path) -> bool:
+    """Whether it is left to the next writer."""
+    return temporary in _kept
+
+
+def _lasting_name(target: Path) -> Path:
+    """The temporary name that every resumable writer of a target uses."""
+    told = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+    return target.with_name(f"{_prefix(target)}{told}{_LASTING}")
+
+
+def _taken_up(temporary: Path, target: Path) -> int | None:
+    """The lock of a directory of this name, which is made where it is not there; None where it cannot be ours alone.
+
+    Raises:
+        UsageError: another writer has it.
+    """
+    if fcntl is None:
+        return None
+    while True:
+        made = True
+        try:
+            temporary.mkdir(mode=0o700)
+            _unfinished[temporary] = os.getpid()
+        except FileExistsError:
+            made = False
+        try:
+            about = temporary.lstat()
+            if not stat.S_ISDIR(about.st_mode) or not (made or about.st_uid == os.geteuid()):
+                return None  # somebody else's: what lies in it is not to be believed
+            lock = _lock(temporary)
+            if lock is None:  # no locks there
+                if made:
+                    _unfinished.pop(temporary)
+                    temporary.rmdir()
+                return None
+            if os.path.samestat(os.fstat(lock), temporary.lstat()):
+                if not made:
+                    _kept.add(temporary)
+                return lock
+            os.close(lock)
+        except FileNotFoundError:
+            continue  # its writer finished meanwhile: it has its real name now, or is gone
+        except OSError as error:
+            if made:
+                _unfinished.pop(temporary, None)
+            if error.errno not in _LOCKED:
+                raise
+            raise UsageError(f"another run is writing {target}: wait for its end, or choose another place") from None
+
+
 @contextlib.contextmanager
-def _gone_after(temporary: Path) -> Iterator[None]:
+def _gone_after(temporary: Path, lock: int | None = None) -> Iterator[None]:
     """Remove what has the name of a temporary directory when the block ends, or the process by a signal.
 
     After an exchange that is the old directory, after an error the new one.
+
+    Args:
+        lock: that it has already.
     """
     _unfinished[temporary] = os.getpid()
-    lock = None
+    stopped = False
     try:
-        lock = _lock(temporary)
+        if lock is None:
+            lock = _lock(temporary)
         yield
+    except STOPPED:
+        stopped = temporary in _kept
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not stopped and temporary in _unfinished:
+            shutil.rmtree(temporary, ignore_errors=True)
         _unfinished.pop(temporary, None)
+        _kept.discard(temporary)
         if lock is not None:
             os.close(lock)
 
@@ -199,10 +298,18 @@ def placed(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_unplaced(folder: Path) -> None:
+    """Remove what workers that were killed left of files that they would have `placed` in an unfinished directory."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if _UNPLACED.fullmatch(name):
+                Path(parent, name).unlink(missing_ok=True)
+
+
 def remove_unfinished() -> None:
     """Delete what this process is writing, where it ends at once and no block of it will. Forked ones leave it."""
     for temporary, process in list(_unfinished.items()):
-        if process == os.getpid():
+        if process == os.getpid() and temporary not in _kept:
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
@@ -220,7 +327,7 @@ def _naming(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None:
-            if error.errno not in _FULL:  # of something else that was done meanwhile
+            if error.errno not in FULL:  # of something else that was done meanwhile
                 raise
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         parts = Path(os.fsdecode(error.filename)).parts if not isinstance(error.filename, int) else ()
@@ -248,32 +355,40 @@ def _umask() -> int:
 
 
 def _lock(temporary: Path) -> int | None:
-    """Mark a temporary path as in use, until this process ends or closes the descriptor."""
+    """Mark a temporary path as in use, until this process ends or closes the descriptor.
+
+    None where the system or the file system has no locks: leftovers are then left for the user to delete.
+
+    Raises:
+        OSError: another process has marked it.
+    """
     if fcntl is None:
         return None
-    descriptor = os.open(temporary, os.O_RDONLY)
+    # NFS locks a file only for who may write it, and a directory cannot be opened for that.
+    descriptor = os.open(temporary, os.O_RDONLY if temporary.is_dir() else os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
+        if error.errno in _NO_LOCKS:
+            return None
         raise
     return descriptor
 
 
-def _remove_leftovers(parent: Path, prefix: str) -> None:
-    if fcntl is None:
-        return
+def _remove_leftovers(parent: Path, prefix: str, but: Path | None = None) -> None:
     for leftover in parent.glob(f"{escape(prefix)}*{_SUFFIX}"):
-        if leftover.is_symlink():
+        if leftover.is_symlink() or leftover == but:
             continue
         with contextlib.suppress(OSError):  # locked: somebody is writing it right now
             lock = _lock(leftover)
+            if lock is None:
+                continue
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
-            if lock is not None:
-                os.close(lock)
+            os.close(lock)
 
 
 def _rename_new(temporary: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ tokens a message.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -176,6 +177,22 @@ def _tiktoken(name: str) -> _Tiktoken:
         ) from None
 
 
+def tokenizer_hash(path: str | Path) -> str:
+    """Which tokenizer `read_tokenizer` reads: the SHA-256 of its file, or the name of one without a file.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    if str(path).startswith(_TIKTOKEN) or str(path) == CHARACTERS:
+        return str(path)
+    return hashlib.sha256(_tokenizer_file(path).read_bytes()).hexdigest()
+
+
+def _tokenizer_file(path: str | Path) -> Path:
+    file = Path(path)
+    return file / "tokenizer.json" if file.is_dir() else file
+
+
 def read_tokenizer(path: str | Path) -> Any:
     """A tokenizer from a tokenizer.json, or from a directory that holds one, or `tiktoken:` and an encoding's name.
 
@@ -193,9 +210,7 @@ def read_tokenizer(path: str | Path) -> Any:
         from tokenizers import Tokenizer
     except ImportError:
         raise UsageError("lengths in tokens need the tokenizers library: pip install tokenizers") from None
-    file = Path(path)
-    if file.is_dir():
-        file = file / "tokenizer.json"
+    file = _tokenizer_file(path)
     if not file.is_file():
         raise UsageError(
             f"{path}: no tokenizer.json there. Save one with AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"

@@ -28,10 +28,11 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import rows_digest
+from coig_p.store.changes import Change, Loss, TakenIn
 from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
-from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
+from coig_p.store.rewrite import Rewritten, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -47,6 +48,9 @@ _READ = pa.unify_schemas(
         without(part_of(RAW_SCHEMA, "responses"), {"extra", "sample", "text", "dimension", "rationale"}),
     ]
 )
+
+_PACKED = 16 << 20
+_ASKED = part_of(RAW_SCHEMA, "query_id", "messages", "tools")
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def read_queries(
 def queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
     """The queries of a shard."""
     found = Queries(ids=[], domains=[], forms=[], scored=[])
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
+    for batch in shard_batches(root, file, rows_at_once(file), _READ):
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(contents(batch).to_pylist()))
@@ -122,6 +126,14 @@ def queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
         found.settings.extend(_settings(batch))
         found.speakers.extend(_speakers(batch))
     return found
+
+
+def rows_at_once(file: StoreFile) -> int:
+    """Rows of a batch where texts of responses are not read: as many as take _PACKED bytes of the file, packed.
+
+    A batch costs as much as some hundred short queries do.
+    """
+    return max(ROWS_PER_GROUP, (file.rows or 0) * _PACKED // max(1, file.bytes))
 
 
 def _settings(batch: pa.RecordBatch) -> list[str]:
@@ -227,12 +239,13 @@ def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()
     Args:
         against: the stores whose queries came after the store's own; one that is left out has no texts here.
     """
-    if not duplicates.num_rows:
-        return duplicates
+    if duplicates.column("text").null_count < duplicates.num_rows or not duplicates.num_rows:
+        return duplicates  # they have them
     names = [duplicates.column(name).to_pylist() for name in ("query_id", "survivor")]
     texts: dict[str, str | None] = dict.fromkeys(chain(*names))
-    for one, prefix in [(store, ""), *((other, prefix_of(other)) for other in against)]:
-        for batch in one.batches(schema=part_of(RAW_SCHEMA, "query_id", "query")):
+    stores = [(store, ""), *((other, prefix_of(other)) for other in against)]
+    for root, prefix, file in [(one.path, prefix, file) for one, prefix in stores for file in one.data_files()]:
+        for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
             for id_, text in zip(*(batch.column(name).to_pylist() for name in ("query_id", "query")), strict=True):
                 if prefix + id_ in texts:
                     texts[prefix + id_] = text
@@ -270,6 +283,7 @@ def dedup_store(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
     num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Rewritten:
     """Write a store of the survivors, and duplicates.parquet with all texts beside its data.
 
@@ -308,6 +322,7 @@ def dedup_store(
         overwrite=overwrite,
         advance=advance,
         num_proc=num_proc,
+        engine=engine,
     )
 
 
@@ -324,23 +339,27 @@ def _compared_with(store: Store, others: Sequence[Store]) -> list[dict[str, Any]
 
 def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[str, Change]:
     """What becomes of those that go and of those that take them in, by query_id."""
-    taken_in: dict[str, list[TakenIn]] = {}
-    here: dict[str, tuple[str, str]] = {}
-    for batch in store.batches():
+    taken_in: dict[str, list[str]] = {}
+    asked: dict[str, tuple[str, str]] = {}  # of each query in a cluster, by its id
+    batches = (shard_batches(store.path, file, rows_at_once(file), _ASKED) for file in store.data_files())
+    for batch in chain.from_iterable(batches):
         ids = batch.column("query_id").to_pylist()
-        here |= zip(ids, zip(_settings(batch), _speakers(batch), strict=True), strict=True)
-        at = [place for place, one in enumerate(ids) if one in gone]
-        for row in batch.take(pa.array(at, pa.int64())).to_pylist():
-            taken_in.setdefault(survivor[row["query_id"]], []).append(TakenIn(row, REASON))
+        some = [place for place, one in enumerate(ids) if one in survivor]
+        batch = batch.take(pa.array(some, pa.int64()))
+        ids = batch.column("query_id").to_pylist()
+        asked |= zip(ids, zip(_settings(batch), _speakers(batch), strict=True), strict=True)
+        for one in ids:
+            if one in gone:
+                taken_in.setdefault(survivor[one], []).append(one)
     changes: dict[str, Change] = {}
-    for one in here.keys() & taken_in.keys():  # another store's query takes nothing in
-        members = sorted(taken_in[one], key=lambda taken: str(taken.row["query_id"]))
+    for one in asked.keys() & taken_in.keys():  # another store's query takes nothing in
+        members = sorted(taken_in[one])
         for taken in members:
-            if here[one] != here[taken.row["query_id"]]:
+            if asked[one] != asked[taken]:
                 raise UsageError(
-                    f"{one} cannot take in the responses of {taken.row['query_id']}, which has other tools or "
+                    f"{one} cannot take in the responses of {taken}, which has other tools or "
                     "speakers: find duplicates with the config that is given here, merge=True"
                 )
-        changes[one] = Change(taken_in=members)
-        changes |= {taken.row["query_id"]: Change(row=REASON, moved=True) for taken in members}
+        changes[one] = Change(taken_in=[TakenIn(taken, REASON) for taken in members])
+        changes |= {taken: Change(row=REASON, moved=True) for taken in members}
     return changes

@@ -23,10 +23,11 @@ from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.changes import Change, Loss
 from coig_p.store.conversations import said_beside
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
-from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
+from coig_p.store.rewrite import Rewritten, dropped_before, rewrite_store
 from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -208,6 +209,7 @@ def dedup_responses(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
     num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Rewritten:
     """Write a store of the responses that stay, and duplicates.parquet beside its data.
 
@@ -238,4 +240,5 @@ def dedup_responses(
         overwrite=overwrite,
         advance=advance,
         num_proc=num_proc,
+        engine=engine,
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from coig_p.errors import CoigPError, UsageError
+from coig_p.errors import UsageError, WorkersLost
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,9 +32,14 @@ SECONDS_EACH = 2.0
 
 @dataclass(frozen=True)
 class Threads:
-    """So many threads of this process."""
+    """So many threads of this process.
+
+    Attributes:
+        only_read: they write nothing, so that nobody waits for what they are at after Ctrl-C.
+    """
 
     number: int = WORKERS
+    only_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,10 @@ def in_order(
             once. Default: WORKERS threads. An executor stays open.
 
     Raises:
-        CoigPError: a process did not live to say how its work went.
+        WorkersLost: a process did not live to say how its work went.
     """
     workers = workers or Threads()
-    if workers == Processes(1) or workers == Threads(1):
+    if workers in (Processes(1), Threads(1), Threads(1, only_read=True)):
         for item in items:
             yield item, function(item)
         return
@@ -120,7 +125,7 @@ def lasting(workers: Workers) -> Iterator[Workers]:
     """Workers for several calls of `in_order` in the block: processes are started once.
 
     Raises:
-        CoigPError: a process did not live to say how its work went.
+        WorkersLost: a process did not live to say how its work went.
     """
     if isinstance(workers, Processes) and workers.number > 1:
         with _pool(workers.number, _call) as pool:
@@ -152,8 +157,15 @@ _Opened = tuple[Callable[[Any], Future[Any]], int]
 def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opened]:
     """What takes an item, and how many may wait there."""
     if isinstance(workers, Threads):
-        with ThreadPoolExecutor(workers.number, thread_name_prefix="coig_p") as own:
+        own = ThreadPoolExecutor(workers.number, thread_name_prefix="coig_p")
+        waits = True
+        try:
             yield lambda item: own.submit(function, item), workers.number
+        except (KeyboardInterrupt, GeneratorExit):
+            waits = not workers.only_read
+            raise
+        finally:
+            own.shutdown(waits, cancel_futures=True)
     elif isinstance(workers, Processes):
         with _pool(workers.number, function) as pool:
 
@@ -212,7 +224,7 @@ def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Execut
             held.close()  # nobody waits for what they are at
             raise
         except BrokenProcessPool:
-            raise CoigPError(
+            raise WorkersLost(
                 f"one of {number} processes that shared the work ended before it was done. Where memory ran out, "
                 'let fewer share it; a script that starts them needs: if __name__ == "__main__"'
             ) from None

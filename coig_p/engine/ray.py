@@ -22,7 +22,7 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.engine.local import check_num_proc, cores
-from coig_p.errors import CoigPError, RemoteError, UsageError
+from coig_p.errors import RemoteError, UsageError, WorkersLost
 
 _RETRIES = 3
 _WAIT = 120  # seconds for a node to say what it has
@@ -158,7 +158,7 @@ def _hand_over(future: Future[Any], done: Future[Any]) -> None:
     error = done.exception()
     if error is not None:
         what = f"a task of Ray was not done ({type(error).__name__}): {_last_line(error)}"
-        future.set_exception(CoigPError(f"{what}. See the state of the cluster: ray status"))
+        future.set_exception(WorkersLost(f"{what}. See the state of the cluster: ray status"))
         return
     well, result = done.result()
     if well:

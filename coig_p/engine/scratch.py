@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from coig_p.core.atomic import passing_directory
+from coig_p.core.atomic import FULL, passing_directory
 
 
 @contextmanager
@@ -23,13 +23,20 @@ def scratch_folder(engine: Executor | None = None) -> Iterator[Path]:
     """An empty folder that goes with the block: in the engine's `scratch` where it has one, else where TMPDIR says.
 
     Raises:
-        OSError: none can be made there.
+        OSError: none can be made there; or the disk is full, which names the folder that it lies in.
     """
     shared: Path | None = getattr(engine, "scratch", None)
     if shared is not None:
         shared.mkdir(parents=True, exist_ok=True)
     with passing_directory("coigp-scratch-", shared) as folder:
-        yield folder
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno not in FULL or not str(error.filename).startswith(str(folder)):
+                raise
+            name = "TMPDIR" if shared is None else "--scratch"
+            way = f"{os.strerror(error.errno)}, with files of the work: name a larger folder with {name}"
+            raise OSError(error.errno, way, str(folder.parent)) from None
 
 
 def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch]) -> None:

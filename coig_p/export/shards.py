@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from coig_p.core.atomic import placed
 from coig_p.core.parquet_join import can_join, join_files
-from coig_p.engine.local import Workers, in_order
+from coig_p.engine.journal import Journal, described
+from coig_p.engine.local import Workers
 from coig_p.errors import UsageError
 from coig_p.export.results import Epoch, WrittenShard, WrittenSplit
 from coig_p.export.shuffle import Run, Shuffled, interleaved, ones, read_run
@@ -28,6 +29,7 @@ from coig_p.store.writing import cut, even_sizes
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _BYTES_PER_PIECE = 64 << 20
+_PIECES = ".pieces"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class _Piece:
 
     Attributes:
         shard: the file that they are of, by its name in the export.
-        name: the file that they are written to.
+        name: the file that they are written to: the shard itself, where they are all of it.
         groups: rows of each.
         runs: for each label its rows that they hold.
         rows: for each label all rows of the split.
@@ -51,21 +53,40 @@ class _Piece:
     rows: tuple[int, ...]
 
 
-def write_splits(root: Path, shuffled: Shuffled, source: Source, workers: Workers) -> dict[str, WrittenSplit]:
-    """Write all shards of every split.
+def write_splits(journal: Journal, shuffled: Shuffled, source: Source, workers: Workers) -> dict[str, WrittenSplit]:
+    """Write all shards of every split that are not finished.
 
     Raises:
         UsageError: rows that cannot fill the shards asked for, or several shards where a trainer reads one file.
     """
-    order, form = source.selection.order, source.form
+    root, order, form = journal.root, source.selection.order, source.form
     sizes = {part.name: _sizes(part.name, shuffled, source) for part in source.parts}
     for name in sizes:
-        (root / name).mkdir()
-    pieces = (piece for name, own in sizes.items() for piece in _pieces(name, own, shuffled, source))
+        (root / name).mkdir(exist_ok=True)
+        (root / _PIECES / name).mkdir(parents=True, exist_ok=True)
+    shards = [_name(name, at, own, form) for name, own in sizes.items() for at in range(len(own))]
+    whole = journal.whole((shard for shard in shards if shard in journal.taken_up), workers)
+    pieces = (
+        piece
+        for name, own in sizes.items()
+        for piece in _pieces(name, own, shuffled, source)
+        if piece.shard not in whole
+    )
     work = partial(_write_piece, root, shuffled.folder, form, source.only())
-    done = (piece for piece, _ in in_order(work, pieces, workers))
+    done = (
+        piece
+        for piece, _ in journal.in_order(
+            work, pieces, workers, task=lambda piece: piece.name, files=lambda piece: [piece.name]
+        )
+    )
     for shard, some in groupby(done, key=lambda piece: piece.shard):
-        _put_together(root / shard, [root / piece.name for piece in some])
+        names = [piece.name for piece in some]
+        if names != [shard]:
+            _put_together(root / shard, [root / name for name in names])
+            journal.add(shard, described(root, [shard]))
+            for name in names:
+                (root / name).unlink()
+    shutil.rmtree(root / _PIECES)
     return {
         name: WrittenSplit(
             rows=sum(own),
@@ -112,6 +133,7 @@ def _pieces(name: str, sizes: Sequence[int], shuffled: Shuffled, source: Source)
     for at, size in enumerate(sizes):
         shard = _name(name, at, sizes, source.form)
         groups = even_sizes(size, -(-size // ROWS_PER_GROUP))
+        alone = len(groups) <= most
         for number, first in enumerate(range(0, len(groups), most)):
             own = groups[first : first + most]
             end = begin + sum(own)
@@ -120,7 +142,7 @@ def _pieces(name: str, sizes: Sequence[int], shuffled: Shuffled, source: Source)
             else:
                 true = int(ones(begin, (rows[0], rows[1]))), int(ones(end, (rows[0], rows[1])))
                 runs = (shuffled.run((name, 0), *true), shuffled.run((name, 1), begin - true[0], end - true[1]))
-            yield _Piece(shard, f"{shard}.{number:05d}", name, own, begin, runs, rows)
+            yield _Piece(shard, shard if alone else f"{_PIECES}/{shard}.{number:05d}", name, own, begin, runs, rows)
             begin = end
 
 
@@ -150,19 +172,15 @@ def _write_groups(path: Path, form: Form, groups: Iterator[list[pa.RecordBatch]]
 
 
 def _put_together(shard: Path, pieces: Sequence[Path]) -> None:
-    """Make the shard of its pieces, which go."""
-    if len(pieces) == 1:
-        pieces[0].rename(shard)
-        return
-    if shard.suffix == ".jsonl":
-        with shard.open("wb") as out:
-            for piece in pieces:
-                with piece.open("rb") as stream:
-                    shutil.copyfileobj(stream, out)
-    else:
-        join_files(pieces, shard)
-    for piece in pieces:
-        piece.unlink()
+    """Make the shard of its pieces, which stay."""
+    with placed(shard) as temporary:
+        if shard.suffix == ".jsonl":
+            with temporary.open("wb") as out:
+                for piece in pieces:
+                    with piece.open("rb") as stream:
+                        shutil.copyfileobj(stream, out)
+        else:
+            join_files(pieces, temporary)
 
 
 def one_epoch(sizes: Sequence[int], world_size: int, workers: int) -> Epoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Index, Mask
 from coig_p.core.lengths import Lengths
-from coig_p.engine.local import Workers, in_order
+from coig_p.engine.journal import Journal
+from coig_p.engine.local import Workers
 from coig_p.errors import DataError, UsageError
 from coig_p.export.balance import Balance
 from coig_p.export.shuffle import Held, Parts, Shuffled, Spill, spill_to, spilled
@@ -55,6 +56,21 @@ class _Dealt:
     left_out: Counter[str]
     excluded: Counter[str]
 
+    def to_json(self) -> dict[str, Any]:
+        """For a journal."""
+        held = [[*one.side, one.part, one.file, one.batch, one.rows] for one in self.held]
+        return {one.name: held if one.name == "held" else getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> _Dealt:
+        """The reverse of `to_json`."""
+        return cls(
+            told["queries"],
+            [Held((name, label), *places) for name, label, *places in told["held"]],
+            {name: Counter(rows) for name, rows in told["rows"].items()},
+            *(Counter(told[one.name]) for one in fields(cls)[3:]),
+        )
+
 
 class Source:
     """The rows of a store on their way to the shards: paired, split, measured, weighted, in the trainer's form."""
@@ -91,17 +107,23 @@ class Source:
 
     def _clusters(self) -> dict[str, str]:
         """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
-        cut = self.selection.cut
-        if not cut.cuts:
-            return {}
-        own = own_clusters(self.store.manifest)
-        path = cut.clusters or (self.store.path / own.path if own else None)
-        return read_clusters(path) if path else {}
+        path = self.clusters_file()
+        return {} if path is None else read_clusters(path)
 
-    def spill(self, folder: Path, advance: Callable[[int], None], workers: Workers) -> Shuffled:
-        """Read the store once and deal its rows to files of `folder`, one for each shard.
+    def clusters_file(self) -> Path | None:
+        """The file of the clusters that train is cut by, where there is one."""
+        cut, own = self.selection.cut, own_clusters(self.store.manifest)
+        if not cut.cuts:
+            return None
+        if cut.clusters:
+            return Path(cut.clusters)
+        return self.store.path / own.path if own else None
+
+    def spill(self, journal: Journal, name: str, advance: Callable[[int], None], workers: Workers) -> Shuffled:
+        """Read the store once and deal its rows to files, one for each shard.
 
         Args:
+            journal: of an export, which gets a folder of that name.
             workers: who does it, where rows do not depend on those before them.
 
         Raises:
@@ -113,7 +135,8 @@ class Source:
         for name in self.selection.rewards:
             reward_files(self.store.manifest, name, files, self.store.path)
         parts = Parts.of(sum(file.bytes for file in files))
-        folder.mkdir()
+        folder = journal.root / name
+        folder.mkdir(exist_ok=True)
         held: list[Held] = []
         if self._in_turn():
             for number, file in enumerate(files):
@@ -122,7 +145,15 @@ class Source:
                     clusters = {}
         else:
             work = partial(_deal_shard, self._empty(), folder, parts)
-            for _, dealt in in_order(work, enumerate(files), workers):
+            for _, dealt in journal.in_order(
+                work,
+                enumerate(files),
+                workers,
+                task=lambda numbered: f"{name}/{numbered[0]}",
+                files=lambda numbered: [f"{name}/{spilled(folder, numbered[0]).name}"],
+                as_json=_Dealt.to_json,
+                from_json=_Dealt.from_json,
+            ):
                 held += dealt.held
                 self._take(dealt)
                 advance(dealt.queries)

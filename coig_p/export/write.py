@@ -13,17 +13,21 @@ same store, options and versions give the same bytes, however many processes the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
-from coig_p.core.lengths import Lengths, read_tokenizer
+from coig_p.core.lengths import Lengths, read_tokenizer, tokenizer_hash
+from coig_p.core.text import printable
+from coig_p.engine.journal import Journal, resumable
 from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.errors import UsageError
 from coig_p.export.balance import check_balanced
@@ -44,13 +48,15 @@ from coig_p.pairs.turns import SKIP
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of, told_of_rows
+from coig_p.store.writing import told_of_rows
 
 SHARDS = "shards.json"
 EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
 # Inside what is being written, so that a killed export leaves nothing that the next does not remove, and every machine
 # that writes sees it.
 _SPILLED = ".spilled"
+_ALSO = ("trainer", "conversational", "system", "max_length", "balance_length", "response_of", "one_per", "preset")
+_logger = logging.getLogger("coig_p")
 
 
 @dataclass(frozen=True)
@@ -156,9 +162,12 @@ def export_store(
         response_of=config.response_of,
         one_per=config.one_per,
     )
-    with atomic_directory(out, SHARDS) as root, held(workers_for(source.files(), num_proc, engine)) as workers:
-        shuffled = source.spill(root / _SPILLED, advance, workers)
-        written_splits = write_splits(root, shuffled, source, Processes(1) if source.only() else workers)
+    workers_ = workers_for(source.files(), num_proc, engine)
+    with resumable(out, SHARDS, _key(opened, source, config)) as journal, held(workers_) as workers:
+        root = journal.root
+        _tell_taken_up(journal, out, len(source.files()))
+        shuffled = source.spill(journal, _SPILLED, advance, workers)
+        written_splits = write_splits(journal, shuffled, source, Processes(1) if source.only() else workers)
         shutil.rmtree(root / _SPILLED)
         written = Written(
             tool=f"coig-p {__version__}",
@@ -181,11 +190,34 @@ def export_store(
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
         shards = [shard.path for split in written_splits.values() for shard in split.shards]
-        told = told_of_rows(sha256_of(root / shard) for shard in shards)
+        done = {name: told for shard in shards for name, told in journal.find(shard).files.items()}
+        told = told_of_rows(done[shard][1] for shard in shards)
         texts["README.md"] = readme(form, written, out, told)
         for file, text in texts.items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
     return written
+
+
+def _key(store: Store, source: Source, config: ExportConfig) -> dict[str, Any]:
+    """What the bytes depend on. Whoever does the work, and where the store lies, makes no difference."""
+    clusters, selection = source.clusters_file(), source.selection
+    told = (selection.domains, selection.splits, sorted(selection.options.items()), sorted(selection.weights.items()))
+    return {
+        "command": "export",
+        "store": store.content_hash(),
+        "rows": repr(told),  # of files that options name it has hashes of what was read
+        "clusters": None if clusters is None else hashlib.sha256(clusters.read_bytes()).hexdigest(),
+        "tokenizer": None if config.tokenizer is None else tokenizer_hash(config.tokenizer),
+        **{name: getattr(config, name) for name in _ALSO},
+        "multi_turn": config.pairs.multi_turn,
+    }
+
+
+def _tell_taken_up(journal: Journal, out: Path, shards: int) -> None:
+    if journal.taken_up:
+        read = sum(task.startswith(f"{_SPILLED}/") for task in journal.taken_up)
+        words = "%s: going on where a run was stopped: %s of %s shards are read, %s files are written"
+        _logger.warning(words, printable(str(out)), read, shards, len(journal.taken_up) - read)
 
 
 def check_export(out: Path, store: Path, overwrite: bool) -> None:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Ints
 from coig_p.core.atomic import placed
-from coig_p.engine.local import Workers, in_order
+from coig_p.engine.journal import Journal, task_name
+from coig_p.engine.local import Workers
 from coig_p.errors import StoreError
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
@@ -147,7 +148,7 @@ def _runs(files: Sequence[StoreFile], of_file: Ints, queries: Ints, first: int, 
 
 def write_pairs(
     store: Store,
-    root: Path,
+    journal: Journal,
     config: PairConfig,
     shape: Shape,
     counted: Statistics,
@@ -158,8 +159,8 @@ def write_pairs(
     """Write the shards of pairs.
 
     Args:
-        root: of the unfinished release, with the store's shards and rewards in it: these are read, since they are what
-            the manifest says.
+        journal: of the unfinished release, with the store's shards and rewards in it: these are read, since they are
+            what the manifest says.
         shape: how they show conversations.
         made: see `plan_pairs`.
         workers: who writes them.
@@ -168,8 +169,16 @@ def write_pairs(
         StoreError: a shard cannot be read, or makes other pairs than when it was counted.
     """
     planned = plan_pairs(store, counted, made)
-    work = partial(_write_shard, _Source(root, str(store.path), config, shape))
-    for shard, written in in_order(work, _with_folders(root, planned), workers):
+    for shard, written in journal.in_order(
+        partial(_write_shard, _Source(journal.root, str(store.path), config, shape)),
+        _with_folders(journal.root, planned),
+        workers,
+        task=partial(task_name, "pairs", config, shape),
+        files=lambda shard: [shard.name],
+        told=lambda written: written.file.content,
+        as_json=lambda written: [vars(written.file), written.loaded],
+        from_json=lambda told: WrittenPairs(StoreFile(**told[0]), told[1]),
+    ):
         yield written
         advance(sum(shard.groups))
 

@@ -31,8 +31,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
+from coig_p.core.atomic import clear_unplaced
 from coig_p.core.progress import Bar, no_bar
+from coig_p.engine.journal import JOURNAL, Journal, resumable
 from coig_p.engine.local import Processes, Threads, Workers
 from coig_p.engine.local import held as sharing
 from coig_p.errors import DataError, UsageError
@@ -166,10 +167,11 @@ def write_release(
         if changes:
             compared(changes)
         _check_out(store, out, overwrite)  # again: all was read since
-        with atomic_directory(out) as root:
+        with resumable(out, None, {"command": "release", "store": store.content_hash()}) as journal:
+            root = journal.root
             memory = dict(observed.memory)
             with ends.pop_all():  # who writes there ends before the directory goes
-                files = _write_shards(store, root, pairs, shape, observed, memory, bar, workers)
+                files = _write_shards(store, journal, pairs, shape, observed, memory, bar, workers)
             if pairs is not None and pairs.calibrate is not None:
                 (root / CALIBRATION).write_bytes(pairs.calibrate.content())
             if pairs is not None and pairs.exclude is not None:
@@ -220,7 +222,8 @@ def write_release(
                 _write(root / name, render_card(facts, language))
             unchanging = ("statistics.json", "sweep.json", "findings.json")
             write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
-            listed = {file.path for file in files}
+            clear_unplaced(root)  # of workers of a run that was stopped
+            listed = {file.path for file in files} | {JOURNAL}
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 name = path.relative_to(root).as_posix()
                 if name not in listed:
@@ -234,7 +237,7 @@ def write_release(
 
 def _write_shards(
     store: Store,
-    root: Path,
+    journal: Journal,
     pairs: PairConfig | None,
     shape: Shape,
     observed: StoreObserved,
@@ -249,11 +252,11 @@ def _write_shards(
     """
     writers = Threads() if workers == Processes(1) else workers  # Arrow leaves the interpreter's lock alone
     with bar("Copying", sum(file.bytes for file in copied_files(store)), "bytes") as advance:
-        files = list(copy_shards(store, root, advance, writers))
+        files = list(copy_shards(store, journal, advance, writers))
     if pairs is not None:
         counted = observed.statistics
         with bar("Pairing", counted.total.pairs, "pairs") as advance:
-            for written in write_pairs(store, root, pairs, shape, counted, observed.made, advance, writers):
+            for written in write_pairs(store, journal, pairs, shape, counted, observed.made, advance, writers):
                 files.append(written.file)
                 memory[written.file.path] = written.loaded
     return files

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from coig_p.core.atomic import placed
 from coig_p.core.bombs import check_bomb
-from coig_p.engine.local import Workers, in_order
+from coig_p.engine.journal import Journal, task_name
+from coig_p.engine.local import Workers
 from coig_p.errors import DataError
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
@@ -25,12 +26,15 @@ from coig_p.store.writing import describe_file
 _PIECE = 1 << 20  # bytes
 
 
-def copy_shards(store: Store, root: Path, advance: Callable[[int], None], workers: Workers) -> Iterator[StoreFile]:
+def copy_shards(
+    store: Store, journal: Journal, advance: Callable[[int], None], workers: Workers
+) -> Iterator[StoreFile]:
     """The store's shards, the rewards of their responses, and who its duplicates were.
 
     The texts of duplicates stay at home, as rejects do: they went, and nobody vouched for them.
 
     Args:
+        journal: of the unfinished release.
         advance: called with the number of bytes copied since the last call.
         workers: who copies.
 
@@ -38,9 +42,18 @@ def copy_shards(store: Store, root: Path, advance: Callable[[int], None], worker
         DataError: a file is not what the manifest says.
     """
     files = copied_files(store)
-    for folder in {(root / file.path).parent for file in files}:
+    for folder in {(journal.root / file.path).parent for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
-    for file, made in in_order(partial(_copy, store.path, root), files, workers):
+    for file, made in journal.in_order(
+        partial(_copy, store.path, journal.root),
+        files,
+        workers,
+        task=partial(task_name, "copy"),
+        files=lambda file: [file.path],
+        told=lambda made: made.content,
+        as_json=vars,
+        from_json=lambda told: StoreFile(**told),
+    ):
         yield made
         advance(file.bytes)
 

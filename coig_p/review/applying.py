@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import combinations
@@ -26,7 +27,8 @@ from coig_p.review.majority import Response, relation, response_of
 from coig_p.review.ranking import HUMAN
 from coig_p.review.reporting import ReviewReport, review_report
 from coig_p.review.votes import Vote, read_votes
-from coig_p.store.rewrite import Change, check_rewrite, rewrite_store
+from coig_p.store.changes import Change
+from coig_p.store.rewrite import check_rewrite, rewrite_store
 from coig_p.store.store import Store
 
 STEP = "review"
@@ -64,9 +66,19 @@ class Applied:
 
 
 def apply_review(
-    folder: str | Path, store: Store, out: Path, *, overwrite: bool = False, advance: Advance = lambda queries: None
+    folder: str | Path,
+    store: Store,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Applied:
     """Write a store that also holds what people said in a review.
+
+    Args:
+        num_proc, engine: who writes (see `coig_p.store.rewrite.rewrite_store`).
 
     Raises:
         UsageError: the form says nothing of responses, nobody has answered, or `out` cannot be used.
@@ -114,6 +126,8 @@ def apply_review(
         record=lambda _losses: {"applied": [*before, told]},
         overwrite=overwrite,
         advance=advance,
+        num_proc=num_proc,
+        engine=engine,
     )
     talks = sum(file.conversations or 0 for file in written.store.data_files())
     by, splits = dict(sorted(people.items())), written.store.manifest.splits()

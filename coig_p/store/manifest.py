@@ -120,6 +120,11 @@ class StoreFile:
     conversations: int | None = None
     with_tools: int | None = None
 
+    @property
+    def content(self) -> dict[str, tuple[int, str]]:
+        """Its bytes and SHA-256, by its path."""
+        return {self.path: (self.bytes, self.sha256)}
+
 
 Listed = Callable[[StoreFile, tuple[str, ...]], Sequence[StoreFile]]
 """From the file that lists others, and the domains of the store, to those others."""

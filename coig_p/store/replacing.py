@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
-from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside, manifest_at
+from coig_p.store.store import OF_ITS_OWNER, lies_inside, manifest_at, unlisted
 
 _logger = logging.getLogger("coig_p")
 _SHOWN = 3
@@ -37,9 +37,7 @@ def check_replaced(target: Path, inputs: Sequence[Path] = (), *, by_release: boo
             f"{target} is a release{printable(f' ({version})' if version else '')}, which a store without its card, "
             "figures and pairs would replace: choose another place, or delete it first"
         )
-    listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE
-    files = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
-    others = [name for path in files if (name := path.relative_to(target).as_posix()) not in listed]
+    others = unlisted(target, manifest)
     if others:
         named = ", ".join(others[:_SHOWN]) + ", ..." * (len(others) > _SHOWN)
         raise UsageError(f"{target} holds more than a store ({named}), which would go with it: move it elsewhere first")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from coig_p.core.atomic import placed
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
@@ -84,15 +85,18 @@ def write_rewards(
     table = pa.Table.from_batches(rows, REWARD_SCHEMA).combine_chunks()
     if table.num_rows != (shard.responses or 0):
         raise AssertionError(f"{table.num_rows} rewards for {shard.responses} responses")
-    with pq.ParquetWriter(
-        path,
-        REWARD_SCHEMA,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["query_id", "model", "prompt_sha256", "reason"],
-        write_statistics=False,
-        write_page_checksum=True,
-    ) as writer:
+    with (
+        placed(path) as temporary,
+        pq.ParquetWriter(
+            temporary,
+            REWARD_SCHEMA,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=["query_id", "model", "prompt_sha256", "reason"],
+            write_statistics=False,
+            write_page_checksum=True,
+        ) as writer,
+    ):
         writer.add_key_value_metadata(CHECKSUMS | {OF_SHARD: shard.sha256})
         writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
     return StoreFile(

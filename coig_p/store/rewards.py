@@ -148,6 +148,13 @@ class Counts:
         reasons = rows.column("reason").filter(pc.is_null(rows.column("reward")))
         self.without.update({one["values"]: one["counts"] for one in pc.value_counts(reasons).to_pylist()})
 
+    def merge(self, other: Counts) -> None:
+        """Add what another counted."""
+        self.responses += other.responses
+        self.scored += other.scored
+        self.truncated += other.truncated
+        self.without.update(other.without)
+
     def told(self) -> dict[str, Any]:
         """As a manifest has it."""
         numbers = {"responses": self.responses, "scored": self.scored, "truncated": self.truncated}

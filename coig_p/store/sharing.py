@@ -10,6 +10,8 @@ from coig_p.store.manifest import StoreFile
 
 COUNTED = 150_000
 """Responses that one process counts and pairs in a second, about (`coigp stats`)."""
+WRITTEN = 30_000
+"""Responses that it reads and writes again, about (`coigp clean`)."""
 LOOKED_AT = 10_000
 """Responses whose texts it looks at, about (`coigp check`)."""
 

@@ -12,13 +12,15 @@ rows, options and versions give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -139,6 +141,10 @@ class Store:
                 if check_sizes and found.st_size != file.bytes:
                     raise StoreError(path, _other_size(file, found.st_size, path))
         return cls(root, manifest)
+
+    def content_hash(self) -> str:
+        """SHA-256 of the manifest as it is on disk, which has those of all files."""
+        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
         """The shards of a domain and split (default: of all), in the manifest's order.
@@ -263,7 +269,8 @@ class Store:
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
         look = partial(_problem_of, self.path, self.manifest.schema_version)
-        for file, problem in in_order(look, self.manifest.files, workers or threads(num_proc)):
+        whose = workers or replace(threads(num_proc), only_read=True)
+        for file, problem in in_order(look, self.manifest.files, whose):
             if problem is None and file.role == REWARDS:
                 problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
                 problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])
@@ -281,15 +288,21 @@ class Store:
         return sorted({left for name in self._unlisted() if (left := _left_at(name))})
 
     def _unlisted(self) -> list[str]:
-        listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
-        if isinstance(self.path, ObjectPath):
-            return [name for name in self.path.files() if name not in listed]
-        root = str(self.path)
-        found = []
-        for folder, _, names in os.walk(root):
-            inside = f"{os.path.relpath(folder, root)}/".replace(os.sep, "/").removeprefix("./")
-            found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
-        return [name for name in sorted(found, key=lambda name: name.split("/")) if (self.path / name).is_file()]
+        return [name for name in unlisted(self.path, self.manifest) if (self.path / name).is_file()]
+
+
+def unlisted(root: Path, manifest: Manifest) -> list[str]:
+    """What is at `root` beside the files of a manifest, in order: files, links and whatever else is no directory."""
+    listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE
+    if isinstance(root, ObjectPath):
+        return [name for name in root.files() if name not in listed]
+    top = str(root)
+    found = []
+    for folder, inner, names in os.walk(top):
+        inside = f"{os.path.relpath(folder, top)}/".replace(os.sep, "/").removeprefix("./")
+        found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
+        found += [f"{inside}{name}" for name in inner if os.path.islink(f"{folder}/{name}")]
+    return sorted(found, key=lambda name: name.split("/"))
 
 
 def manifest_at(root: Path, named: object) -> Manifest:
@@ -382,6 +395,7 @@ def shard_batches(
     *,
     threads: bool = True,
     rewards: Sequence[str] = (),
+    between: tuple[int, int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one shard of the store at `root`, none of the batches empty.
 
@@ -391,6 +405,7 @@ def shard_batches(
         schema: RAW_SCHEMA or a part of it (see `coig_p.store.reading`).
         threads: False decodes in the caller's thread, where shards are read side by side already.
         rewards: names of those that rows bring along, for which `schema` has PAIRING_SCHEMA's columns.
+        between: the rows from one place to another, without that one; row groups that have none of them are not read.
 
     Raises:
         StoreError: the file cannot be read, or has other columns.
@@ -401,8 +416,24 @@ def shard_batches(
         if file.rows is not None and shard.metadata.num_rows != file.rows:
             raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")
         size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
+        if between is not None:
+            ends = [0, *accumulate(shard.metadata.row_group(group).num_rows for group in groups)]
+            groups = [group for group in groups if ends[group] < between[1] and ends[group + 1] > between[0]]
+            before = ends[groups[0]] if groups else 0
+            found = read_batches(shard, size, groups, schema, threads=threads)
+            yield from rewarded(_rows_between(found, between[0] - before, between[1] - before), beside)
+            return
         for some in [groups] if batch_size else [[group] for group in groups]:
             yield from rewarded(read_batches(shard, size, some, schema, threads=threads), beside)
+
+
+def _rows_between(batches: Iterable[pa.RecordBatch], begin: int, end: int) -> Iterator[pa.RecordBatch]:
+    at = 0
+    for batch in batches:
+        low, high = max(0, begin - at), min(batch.num_rows, end - at)
+        at += batch.num_rows
+        if low < high:
+            yield batch.slice(low, high - low)
 
 
 def _named(root: Path, name: str) -> AbstractContextManager[Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.arrays import hash64
+from coig_p.core.atomic import placed
 from coig_p.core.front_matter import front_matter
 from coig_p.engine.local import Threads, in_order, threads
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION, SCORE_GRID
@@ -28,6 +29,9 @@ ROWS_PER_SHARD = 1_000
 
 
 ROWS_PER_GROUP = 256
+_OF_FILE = dict.fromkeys(
+    ("rows", "queries", "responses", "scores", "comparisons", "conversations", "with_tools"), 0
+)  # what a manifest says of a shard
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,26 @@ def write_store(
     Returns:
         The manifest as it was written, last.
     """
+    writers = threads(num_proc)
+    return finish_store(root, (shard for part in parts for shard in _write_part(root, part, writers)), manifest, finish)
+
+
+def finish_store(
+    root: Path,
+    shards: Iterable[WrittenShard],
+    manifest: Manifest,
+    finish: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+) -> Manifest:
+    """Write README and manifest of a store whose shards are written, or are while they are taken; see `write_store`."""
     files: list[StoreFile] = []
     models: Counter[str] = Counter()
     judges: Counter[str] = Counter()
     largest = 0
-    writers = threads(num_proc)
-    for part in parts:
-        for written in _write_part(root, part, writers):
-            files.append(written.file)
-            models += written.models
-            judges += written.judges
-            largest = max(largest, written.largest)
+    for written in shards:
+        files.append(written.file)
+        models.update(written.models)
+        judges.update(written.judges)
+        largest = max(largest, written.largest)
     compared = {LARGEST_MARGIN: largest / SCORE_GRID} if any(file.comparisons for file in files) else {}
     manifest = replace(
         manifest,
@@ -119,49 +132,91 @@ def even_sizes(total: int, pieces: int) -> list[int]:
     return [total // pieces + (piece < total % pieces) for piece in range(pieces)]
 
 
-class _Shard(NamedTuple):
-    """Rows on their way to a file: one list of batches for each row group."""
+@dataclass(frozen=True)
+class ShardPlan:
+    """A shard that is to be written.
+
+    Attributes:
+        name: in the store.
+        groups: rows of each row group.
+    """
 
     name: str
-    part: Part
-    groups: list[list[pa.RecordBatch]]
+    domain: str
+    split: str
+    groups: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Of the shard."""
+        return sum(self.groups)
 
 
-class _Written(NamedTuple):
+@dataclass(frozen=True)
+class WrittenShard:
     """A file, how often each model and judge is in it, and the largest margin of its comparisons on the grid."""
 
     file: StoreFile
-    models: Counter[str]
-    judges: Counter[str]
+    models: Mapping[str, int]
+    judges: Mapping[str, int]
     largest: int
 
 
-def _write_part(root: Path, part: Part, writers: Threads) -> Iterator[_Written]:
+def plan_shards(domain: str, split: str, rows: int) -> list[ShardPlan]:
+    """The shards that so many rows of a domain and split become, at least one."""
     # n // 1000 shards hold 1,000 to 1,999 rows each. Within one, row groups of at most 256 rows
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
-    shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
-    groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-    parts = cut(part.batches, [size for shard in groups for size in shard])
-    folder = f"data/{part.domain}"
-    (root / folder).mkdir(parents=True, exist_ok=True)
-    named = (
-        _Shard(
-            f"{folder}/{part.split}-{index:05d}-of-{len(groups):05d}.parquet",
-            part,
-            [next(parts) for _ in groups[index]],
+    sizes = even_sizes(rows, max(1, rows // ROWS_PER_SHARD))
+    return [
+        ShardPlan(
+            f"data/{domain}/{split}-{at:05d}-of-{len(sizes):05d}.parquet",
+            domain,
+            split,
+            tuple(even_sizes(size, max(1, -(-size // ROWS_PER_GROUP)))),
         )
-        for index in range(len(groups))
-    )
-    for _, written in in_order(partial(_write_shard, root), named, writers):
+        for at, size in enumerate(sizes)
+    ]
+
+
+def _write_part(root: Path, part: Part, writers: Threads) -> Iterator[WrittenShard]:
+    plans = plan_shards(part.domain, part.split, part.rows)
+    parts = cut(part.batches, [size for plan in plans for size in plan.groups])
+    (root / "data" / part.domain).mkdir(parents=True, exist_ok=True)
+    named = ((plan, [next(parts) for _ in plan.groups]) for plan in plans)
+    for _, written in in_order(partial(_write_held, root), named, writers):
         yield written
 
 
-def _write_shard(root: Path, shard: _Shard) -> _Written:
-    models: Counter[str] = Counter()
-    judges: Counter[str] = Counter()
-    rows = responses = scores = comparisons = conversations = with_tools = largest = 0
+def _write_held(root: Path, held: tuple[ShardPlan, list[list[pa.RecordBatch]]]) -> WrittenShard:
+    return write_shard(root, *held)
+
+
+def write_shard(root: Path, plan: ShardPlan, groups: Iterable[list[pa.RecordBatch]]) -> WrittenShard:
+    """Write one shard, whose folder is there; it has its name once it is whole.
+
+    Args:
+        groups: the batches of each row group.
+    """
+    with placed(root / plan.name) as temporary:
+        counts = _write_groups(temporary, groups)
+    file = describe_file(root, plan.name, "data", domain=plan.domain, split=plan.split, **counts.of_file)
+    return WrittenShard(file, counts.models, counts.judges, counts.largest)
+
+
+@dataclass
+class _Counts:
+    """What is in a shard."""
+
+    of_file: Counter[str]
+    models: Counter[str]
+    judges: Counter[str]
+    largest: int = 0
+
+
+def _write_groups(path: Path, groups: Iterable[list[pa.RecordBatch]]) -> _Counts:
+    counts = _Counts(Counter(_OF_FILE), Counter(), Counter())
     with pq.ParquetWriter(
-        root / shard.name,
+        path,
         RAW_SCHEMA,
         compression="zstd",
         compression_level=3,
@@ -177,39 +232,29 @@ def _write_shard(root: Path, shard: _Shard) -> _Written:
         write_page_checksum=True,
     ) as writer:
         writer.add_key_value_metadata(CHECKSUMS)
-        for group in shard.groups:
+        for group in groups:
             table = pa.Table.from_batches(group, RAW_SCHEMA).combine_chunks()
             writer.write_table(table, row_group_size=max(1, table.num_rows))
             answers = table.column("responses").chunk(0).flatten()
             given = pc.struct_field(answers, "scores").flatten()
             compared = table.column("comparisons").chunk(0).flatten()
-            _count(models, pc.struct_field(answers, "model"))
-            _count(judges, pc.struct_field(given, "judge"))
-            _count(judges, pc.struct_field(compared, "judge"))
-            largest = max(largest, _largest_margin(compared))
+            _count(counts.models, pc.struct_field(answers, "model"))
+            _count(counts.judges, pc.struct_field(given, "judge"))
+            _count(counts.judges, pc.struct_field(compared, "judge"))
+            counts.largest = max(counts.largest, _largest_margin(compared))
             for batch in table.to_batches():
                 more_than_a_query, more_than_text = conversation_masks(batch)
-                conversations += int(more_than_a_query.sum())
-                with_tools += int(more_than_text.sum())
-            rows += table.num_rows
-            responses += len(answers)
-            scores += len(given)
-            comparisons += len(compared)
-    file = describe_file(
-        root,
-        shard.name,
-        "data",
-        domain=shard.part.domain,
-        split=shard.part.split,
-        rows=rows,
-        queries=rows,
-        responses=responses,
-        scores=scores,
-        comparisons=comparisons,
-        conversations=conversations,
-        with_tools=with_tools,
-    )
-    return _Written(file, models, judges, largest)
+                counts.of_file["conversations"] += int(more_than_a_query.sum())
+                counts.of_file["with_tools"] += int(more_than_text.sum())
+            for unit, number in (
+                ("rows", table.num_rows),
+                ("queries", table.num_rows),
+                ("responses", len(answers)),
+                ("scores", len(given)),
+                ("comparisons", len(compared)),
+            ):
+                counts.of_file[unit] += number
+    return counts
 
 
 def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[list[pa.RecordBatch]]:

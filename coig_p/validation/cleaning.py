@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow.compute as pc
 
 from coig_p.core.progress import Advance
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.store.rewrite import Change, Loss, Rewritten, check_rewrite, dropped_before, rewrite_store
+from coig_p.store.changes import Change, Loss
+from coig_p.store.rewrite import Rewritten, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
 from coig_p.validation.checks.notes import is_note
 from coig_p.validation.findings import Report
@@ -29,6 +31,7 @@ def clean_store(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
     num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Rewritten:
     """Write a store without the units that errors, and the rules in `more`, name.
 
@@ -41,7 +44,7 @@ def clean_store(
         out: the directory to write.
         more: rules whose findings are dropped as errors are.
         advance: called with the number of queries read since the last call.
-        num_proc: threads that write (see `coig_p.store.writing.write_store`).
+        num_proc, engine: who writes (see `coig_p.store.rewrite.rewrite_store`).
 
     Returns:
         The new store, and by rule how many rows, responses, scores and comparisons went.
@@ -71,6 +74,7 @@ def clean_store(
         overwrite=overwrite,
         advance=advance,
         num_proc=num_proc,
+        engine=engine,
     )
 
 

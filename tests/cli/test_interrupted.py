@@ -62,3 +62,22 @@ def test_nothing_half_written_is_left(
     assert done.returncode == (130 if number == signal.SIGINT else -number), done.stderr
     assert done.stderr == ("interrupted\n" if number == signal.SIGINT else "")
     assert list(out.iterdir()) == []
+
+
+READING = """
+import os, signal, sys, threading
+from coig_p.store import store
+def stay(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()  # as where a file system does not answer
+store._problem_of = stay
+from coig_p import __main__
+__main__.main()
+"""
+
+
+def test_nobody_waits_for_what_verify_reads(store: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", READING, "verify", str(store)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -27,7 +27,7 @@ from coig_p.dedup.minhash import bands, signatures, similar_pairs
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary, with_texts
 from coig_p.dedup.shingles import gram_hash, shingles
 from coig_p.errors import UsageError
-from coig_p.store.rewrite import Loss
+from coig_p.store.changes import Loss
 from coig_p.store.store import Store
 from coig_p.validation import check
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows, make_store, twin
 
+from coig_p.engine.journal import Journal
 from coig_p.engine.local import Processes, Threads
 from coig_p.errors import StoreError
 from coig_p.pairs.config import PairConfig
@@ -137,7 +138,9 @@ def test_bytes_are_those_of_one_writer(
     shape = Shape(as_messages=config.format == "conversational")
     for workers in (Processes(1), Threads(2), Inline()):
         seen: list[int] = []
-        written = list(write_pairs(store, made, config, shape, found.statistics, found.made, seen.append, workers))
+        written = list(
+            write_pairs(store, Journal(made), config, shape, found.statistics, found.made, seen.append, workers)
+        )
         assert {one.file.path: (made / one.file.path).read_bytes() for one in written} == wanted
         assert sum(seen) == found.statistics.total.pairs == sum(one.file.rows or 0 for one in written)
         for one in written:
@@ -162,7 +165,7 @@ def test_a_store_that_makes_other_pairs_than_were_counted_is_refused(more: int, 
         total = sum(pairs for file in store.data_files(domain) for _, pairs in other[file.path])
         counted.domains[domain] = SimpleNamespace(splits=dict.fromkeys(own, SimpleNamespace(pairs=total)))
     with pytest.raises(StoreError, match=f"{first} makes other pairs than before: it was changed meanwhile"):
-        list(write_pairs(store, path, config, Shape(), counted, other, lambda pairs: None, Processes(1)))
+        list(write_pairs(store, Journal(path), config, Shape(), counted, other, lambda pairs: None, Processes(1)))
     assert not [left for left in (path / "pairs").rglob("*") if left.is_file()]
 
 

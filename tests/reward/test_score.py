@@ -27,9 +27,10 @@ from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.reward.score import ScoreConfig, asked_of, score_store
 from coig_p.reward.scorer import Asked, Scored
 from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.changes import Change
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.rewards import read_rewards, reward_files
-from coig_p.store.rewrite import Change, rewrite_store
+from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store, shard_batches
 
 CRM = ScoreConfig("crm", tokens_per_batch=400)

@@ -29,7 +29,8 @@ from coig_p.store.benchmarks import (
     rows_digest,
     with_checks,
 )
-from coig_p.store.rewrite import Change, rewrite_store
+from coig_p.store.changes import Change
+from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, write_store
 

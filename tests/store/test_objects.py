@@ -25,8 +25,9 @@ from coig_p.core import upload
 from coig_p.core.objects import ObjectPath, object_path
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.stats.counts import statistics
+from coig_p.store.changes import Change
 from coig_p.store.locate import locate
-from coig_p.store.rewrite import Change, rewrite_store
+from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store
 from coig_p.validation import check
 

@@ -22,9 +22,10 @@ from coig_p.errors import DataError, StoreError
 from coig_p.ingest.config import ImportConfig
 from coig_p.ingest.files import import_files
 from coig_p.store import writing
+from coig_p.store.changes import Change
 from coig_p.store.reward_files import OF_SHARD
 from coig_p.store.rewards import reward_files
-from coig_p.store.rewrite import Change, rewrite_store
+from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store
 
 Known = dict[tuple[str, str], float | None]
@@ -97,7 +98,7 @@ def test_files_say_which_shard_they_are_of(tmp_path: Path) -> None:
 
 
 def test_a_response_that_answers_another_prompt_has_no_reward_there(tmp_path: Path) -> None:
-    from coig_p.store.rewrite import TakenIn
+    from coig_p.store.changes import TakenIn
 
     rows = completed(
         [
@@ -113,7 +114,7 @@ def test_a_response_that_answers_another_prompt_has_no_reward_there(tmp_path: Pa
         ]
     )
     old = Store.open(with_given(make_store(tmp_path / "old", rows), "crm", lambda *_: 2.0))
-    into = Change(taken_in=[TakenIn(rows[1], "alike"), TakenIn(rows[2], "alike")])
+    into = Change(taken_in=[TakenIn("b", "alike"), TakenIn("c", "alike")])
     changes = {"a": into, "b": Change(row="alike", moved=True), "c": Change(row="alike", moved=True)}
     new = rewrite_store(
         old, tmp_path / "new", lambda _, query: changes.get(query), step="tests", record=lambda _: {}

@@ -20,7 +20,8 @@ from strategies import examples
 from coig_p.errors import DataError, StoreError, UsageError
 from coig_p.schema import UNITS
 from coig_p.store import writing
-from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, dropped_before, rewrite_store
+from coig_p.store.changes import Change, Loss, TakenIn
+from coig_p.store.rewrite import Rewritten, dropped_before, rewrite_store
 from coig_p.store.store import Store
 
 
@@ -59,15 +60,16 @@ def slowly(rows: list[Row], changes: Changes) -> tuple[list[Row], dict[str, Coun
             else:
                 compared.append((row["query_id"], comparison))
         for taken in change.taken_in:
-            own = taken.row["query_id"]
+            own = taken.query_id
+            other = next(row for row in rows if row["query_id"] == own)
             answered = {response["model"] for response in told.values()}
-            for at, response in enumerate(taken.row["responses"]):
+            for at, response in enumerate(other["responses"]):
                 if response["model"] in answered:
                     lost[taken.reason]["responses"] += 1
                     lost[taken.reason]["scores"] += len(response["scores"] or ())
                 else:
                     told[own, at] = response
-            for comparison in taken.row["comparisons"] or ():
+            for comparison in other["comparisons"] or ():
                 if {(own, comparison["first"]), (own, comparison["second"])} <= told.keys():
                     compared.append((own, comparison))
                 else:
@@ -187,10 +189,11 @@ def test_a_comparison_that_names_nothing_goes_on_naming_nothing(tmp_path: Path) 
     found = rewritten(store, tmp_path / "out", {("math", "math-0000"): Change(responses={0: "bad"})})
     row = next(found.store.batches()).to_pylist()[0]
     assert [(one["first"], one["second"]) for one in row["comparisons"]] == [(0, number), (None, -1)]
-    other = rows[1] | {
-        "responses": [response | {"model": f"new-{at}"} for at, response in enumerate(rows[1]["responses"])]
-    }
-    changes = {("math", "math-0000"): Change(taken_in=[TakenIn(other, "alike")])}
+    for at, response in enumerate(rows[1]["responses"]):
+        response["model"] = f"new-{at}"
+    store = Store.open(make_store(tmp_path / "more", rows))
+    into = Change(taken_in=[TakenIn("math-0001", "alike")])
+    changes = {("math", "math-0000"): into, ("math", "math-0001"): Change(row="alike", moved=True)}
     with pytest.raises(DataError, match=f"^math math-0000: a comparison names response {number}, where there was none"):
         rewritten(store, tmp_path / "merged", changes)
     assert not (tmp_path / "merged").exists()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from coig_p.cli.engines import engine_options
 from coig_p.cli.options import as_json, overwrite_option, store_argument
 from coig_p.cli.screen import json_text, one_line, pasted, progress
 from coig_p.cli.tree import command
@@ -17,8 +19,9 @@ from coig_p.core.text import counted, printable
 @store_argument()
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the store there.")
 @overwrite_option("a store at DIR")
+@engine_options
 @as_json
-def apply(review: Path, store: Path, out: Path, overwrite: bool, json_: bool) -> None:
+def apply(review: Path, store: Path, out: Path, overwrite: bool, shared_by: dict[str, Any], json_: bool) -> None:
     """Write a store that also holds what people said of STORE in a REVIEW: comparisons by the judge human:NAME.
 
     They are pairs with labels="comparisons"; the card of a release says that people checked the store, with the
@@ -33,7 +36,7 @@ def apply(review: Path, store: Path, out: Path, overwrite: bool, json_: bool) ->
     opened = Store.open(store)
     queries = sum(file.rows or 0 for file in opened.data_files())
     with progress("Applying", queries, "queries") as advance:
-        found = apply_review(review, opened, out, overwrite=overwrite, advance=advance)
+        found = apply_review(review, opened, out, overwrite=overwrite, advance=advance, **shared_by)
     if json_:
         click.echo(json_text(found.to_dict()))
         return

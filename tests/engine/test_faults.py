@@ -1,0 +1,170 @@
+"""Killed runs, lost workers, a full disk: the same bytes in the end, or one clear error, and nothing half."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jobs
+import killing
+import pytest
+
+from coig_p.core.text import printable
+from coig_p.engine.journal import JOURNAL
+from coig_p.errors import WorkersLost
+from coig_p.publish import pairing
+from coig_p.store import writing
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is taken up without POSIX signals and locks")
+# Of all calls after the first that writes. More moments, and all other jobs: benchmarks/faults.py
+MOMENTS = (0.2, 0.5, 0.8)
+WRITING = ("export with labels", "clean", "release")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    place = tmp_path_factory.mktemp("stores")
+    return jobs.many(place / "many"), jobs.clean(place / "clean")
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = writing.ROWS_PER_SHARD, pairing.ROWS_PER_SHARD
+    killing.write_small_shards()
+    yield
+    writing.ROWS_PER_SHARD, pairing.ROWS_PER_SHARD = before
+
+
+def finished(out: Path) -> int:
+    """Tasks that a stopped run left."""
+    return sum(len(path.read_bytes().splitlines()) - 1 for path in out.parent.glob(f".*/{JOURNAL}"))
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_killed_run_is_taken_up_where_it_was(name: str, stores: tuple[Path, Path], tmp_path: Path) -> None:
+    job, store = killing.job_of(name), stores[name == "release"]
+    wanted = job(store, tmp_path / "whole")
+    calls = killing.count_calls(name, store, tmp_path / "counted" / "out")
+    left_to_do = calls.number - calls.before
+    runs = {tmp_path / str(at) / "out": calls.before + int(left_to_do * at) for at in MOMENTS}
+    assert killing.kill_drivers(name, store, runs) == [None] * len(MOMENTS)
+    assert any(finished(out) for out in runs)
+    for out in runs:
+        assert job(store, out) == wanted
+        assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(("name", "call"), [("export", 3000), ("clean", 4000)])
+def test_a_lost_worker_is_one_error_and_one_process_goes_on(
+    name: str,
+    call: int,
+    stores: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job, store, out = killing.job_of(name), stores[0], tmp_path / "run" / "out"
+    wanted = job(store, tmp_path / "whole")
+    monkeypatch.setattr("coig_p.engine.local._begin", killing.killing_begin(tmp_path / "killed", call))
+    with pytest.raises(WorkersLost, match="one of 2 processes that shared the work ended before it was done"):
+        job(store, out, num_proc=2)
+    there = finished(out)
+    caplog.clear()
+    assert job(store, out) == wanted
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert ("where a run was stopped" in caplog.text) == bool(there)
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+import jobs, killing
+killing.write_small_shards()
+many, clean, place = map(Path, sys.argv[1:])
+said = {}
+for name in ("export", "export as JSON Lines", "clean", "dedup by files", "release"):
+    out = place / name / "out"
+    out.parent.mkdir()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1200, resource.RLIM_INFINITY))
+    try:
+        killing.job_of(name)(clean if name == "release" else many, out)
+        told = "done"
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    said[name] = told, [path.name for path in out.parent.iterdir()]
+print(json.dumps(said))
+"""
+
+
+def test_a_full_disk_is_one_error_that_names_the_place(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *map(str, stores), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert len(said) == 5
+    for name, (told, left) in said.items():
+        place = tmp_path if name == "dedup by files" else tmp_path / name / "out"
+        assert told.startswith(str(place)), name
+        assert "File too large" in told, name
+        assert left == [], name
+    assert f"{tmp_path}: File too large" in said["dedup by files"][0]
+    assert said["dedup by files"][0].endswith("name a larger folder with TMPDIR")
+
+
+STOPPED = """
+import os, signal, sys
+from coig_p.engine import journal
+number, add, done = int(sys.argv.pop(1)), journal.Journal.add, []
+def stop(*told):
+    found = add(*told)
+    done.append(found)
+    if len(done) == 3:
+        os.kill(os.getpid(), number)
+    return found
+journal.Journal.add = stop
+from coig_p import __main__
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_finished_outlives_an_interrupt(
+    number: signal.Signals, stores: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run" / "out"
+    words = ["export", str(stores[0]), "--for", "trl-dpo", "--test-size", "0.2", "--world-size", "2", "--out", str(out)]
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(int(number)), *words, "--num-proc", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    (left,) = out.parent.iterdir()
+    if number == signal.SIGINT:
+        assert stopped.returncode == 130
+        note, last = stopped.stderr.splitlines()
+        assert printable(f"{out} is not finished: the same command goes on") in note
+        assert str(left) in note
+        assert last == "interrupted"
+    else:
+        assert (stopped.returncode, stopped.stderr) == (-number, "")
+    assert finished(out) == 3
+    with caplog.at_level(logging.WARNING):
+        made = jobs.JOBS["export"](stores[0], out)
+    assert "going on where a run was stopped: 3 of 6 shards are read, 0 files are written" in caplog.text
+    assert made == jobs.JOBS["export"](stores[0], tmp_path / "whole")
+    assert [path.name for path in out.parent.iterdir()] == ["out"]

@@ -1,0 +1,228 @@
+"""A run that was stopped goes on: what is whole is taken, all else is done again, and two do not write at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coig_p.core import atomic
+from coig_p.core.atomic import atomic_directory
+from coig_p.engine.journal import JOURNAL, Journal, resumable
+from coig_p.engine.local import Processes, Threads, Workers
+from coig_p.errors import DataError, UsageError, WorkersLost
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is taken up without POSIX locks")
+KEY = {"command": "count", "to": 6}
+
+
+def _write(root: Path, item: int) -> list[int]:
+    (root / f"{item}.txt").write_text(str(item))
+    (root / "log" / f"{item}.{os.getpid()}").touch()
+    return [item * item]
+
+
+def count(
+    out: Path,
+    *,
+    stop: int | None = None,
+    error: BaseException | None = None,
+    key: Mapping[str, Any] = KEY,
+    workers: Workers = Processes(1),  # noqa: B008
+) -> set[int]:
+    """A job of six tasks that is stopped before the given one; which of them were done, not taken up."""
+    with resumable(out, "5.txt", key) as journal:
+        log = journal.root / "log"
+        log.mkdir(exist_ok=True)
+        found = []
+
+        def work(item: int) -> list[int]:
+            if item == stop and error is not None:
+                raise error
+            return _write(journal.root, item)
+
+        for item, made in journal.in_order(
+            work, range(6), workers, task=lambda item: f"n/{item}", files=lambda item: [f"{item}.txt"]
+        ):
+            found.append((item, made))
+        assert found == [(item, [item * item]) for item in range(6)]
+        done = {int(path.stem) for path in log.iterdir()}
+        for path in log.iterdir():
+            path.unlink()
+        log.rmdir()
+    assert {path.name: path.read_text() for path in out.iterdir()} == {f"{item}.txt": str(item) for item in range(6)}
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    return done
+
+
+def stopped(out: Path, at: int = 4, error: BaseException | None = None) -> Path:
+    """Stop a job; what it leaves."""
+    with pytest.raises(BaseException, match="here"):
+        count(out, stop=at, error=error or KeyboardInterrupt("here"))
+    (left,) = out.parent.iterdir()
+    return left
+
+
+@pytest.mark.parametrize("workers", [Processes(1), Threads(3)])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("here"), WorkersLost("here")])
+def test_what_is_finished_is_not_done_again(error: BaseException, workers: Workers, tmp_path: Path) -> None:
+    stopped(tmp_path / "out", 4, error)
+    assert count(tmp_path / "out", workers=workers) == {4, 5}
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    for error in (DataError("here"), OSError(errno.ENOSPC, "here"), UsageError("here"), MemoryError("here")):
+        with pytest.raises(type(error), match=r"here|left"):
+            count(tmp_path / "out", stop=4, error=error)
+        assert list(tmp_path.iterdir()) == []
+
+
+def _spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "again"),
+    [
+        ("2.txt", lambda content: b"3", {2, 4, 5}),
+        ("2.txt", lambda content: b"", {2, 4, 5}),
+        (JOURNAL, lambda content: content[:-9], {3, 4, 5}),
+        (JOURNAL, lambda content: content.replace(b'"n/1"', b'"n/1'), {1, 2, 3, 4, 5}),
+        (JOURNAL, lambda content: content.replace(b'"1.txt"', b'"../1.txt"'), {1, 2, 3, 4, 5}),
+        (JOURNAL, lambda content: content + b"\xff\n", {4, 5}),
+        (JOURNAL, lambda content: content.replace(b'"count"', b'"other"'), {0, 1, 2, 3, 4, 5}),
+        (JOURNAL, lambda content: b"", {0, 1, 2, 3, 4, 5}),
+        ("new.txt", None, {4, 5}),
+        (".3.txt.0123abcd", None, {4, 5}),
+    ],
+)
+def test_what_is_damaged_is_done_again(
+    name: str, change: Callable[[bytes], bytes] | None, again: set[int], tmp_path: Path
+) -> None:
+    left = stopped(tmp_path / "out")
+    if change is None:
+        (left / name).write_text("of no task")
+    else:
+        _spoil(left / name, change)
+    assert count(tmp_path / "out") == again
+
+
+def test_a_file_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    (stopped(tmp_path / "out") / "1.txt").unlink()
+    assert count(tmp_path / "out") == {1, 4, 5}
+
+
+def test_twice_stopped(tmp_path: Path) -> None:
+    stopped(tmp_path / "out", 2)
+    stopped(tmp_path / "out", 4)
+    assert count(tmp_path / "out") == {4, 5}
+
+
+@pytest.mark.parametrize("key", [{"command": "count", "to": 7}, {"command": "count"}])
+def test_a_run_of_another_key_takes_nothing(key: dict[str, Any], tmp_path: Path) -> None:
+    stopped(tmp_path / "out")
+    assert count(tmp_path / "out", key=key) == set(range(6))
+
+
+def test_another_version_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(tmp_path / "out")
+    monkeypatch.setattr("coig_p.engine.journal.code_hash", lambda package, names: "other")
+    assert count(tmp_path / "out") == set(range(6))
+
+
+def test_a_worker_that_outlives_its_run_leaves_nothing(tmp_path: Path) -> None:
+    stopped(tmp_path / "out")
+    with resumable(tmp_path / "out", "5.txt", KEY) as journal:
+        (journal.root / ".4.txt.0123abcd").touch()
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_two_do_not_write_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match=r"another run is writing .*out: wait for its end"):  # noqa: SIM117
+        with resumable(out, "last", KEY) as first:
+            first.add("one", {})
+            with resumable(out, "last", KEY):
+                raise AssertionError("both")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nor_from_machines_that_do_not_see_each_others_locks_of_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = stopped(tmp_path / "out")
+    with (left / JOURNAL).open("ab") as theirs:
+        import fcntl
+
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another run is writing"), resumable(tmp_path / "out", "last", KEY):
+            raise AssertionError("both")
+        assert left.exists()
+
+
+def test_the_next_other_write_of_the_target_removes_what_was_left(tmp_path: Path) -> None:
+    stopped(tmp_path / "out")
+    with atomic_directory(tmp_path / "out") as root:
+        (root / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_somebody_else_put_there_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = stopped(tmp_path / "out")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with resumable(tmp_path / "out", "last", KEY) as journal:
+        assert journal.taken_up == {}
+        assert journal.root != left
+    monkeypatch.undo()
+    left.rename(tmp_path / "elsewhere")
+    left.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out").rename(tmp_path / "first")
+    with resumable(tmp_path / "out", "last", KEY) as journal:
+        assert journal.taken_up == {}
+    assert (tmp_path / "elsewhere" / JOURNAL).exists()
+
+
+def test_where_there_are_no_locks_nothing_is_taken_up_or_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = stopped(tmp_path / "out")
+
+    def refuse(descriptor: object, how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(atomic.fcntl, "flock", refuse)
+    with resumable(tmp_path / "out", "last", KEY) as journal:
+        assert journal.taken_up == {}
+    with atomic_directory(tmp_path / "other"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([left.name, "other", "out"])
+
+
+def test_the_journal_is_read_by_people_too(tmp_path: Path) -> None:
+    lines = (stopped(tmp_path / "out") / JOURNAL).read_text().splitlines()
+    head = json.loads(lines[0])
+    assert head["format"] == "coig_p.journal"
+    assert {"coig-p", "code", "pyarrow", "numpy", "Python"} == set(head["key"].pop("made by"))
+    assert head["key"] == KEY
+    assert json.loads(lines[3]) == {
+        "task": "n/2",
+        "files": {"2.txt": [1, "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"]},
+        "result": [4],
+    }
+
+
+def test_tasks_that_are_whole(tmp_path: Path) -> None:
+    left = stopped(tmp_path / "out")
+    (left / "1.txt").write_text("x")
+
+    def whole(journal: Journal) -> set[str]:
+        return journal.whole(["n/0", "n/1", "n/5"], Processes(1))
+
+    with resumable(tmp_path / "out", "last", KEY) as journal:
+        assert whole(journal) == {"n/0"}
