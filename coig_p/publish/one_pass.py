@@ -136,5 +136,6 @@ def _observe_shard(
             seen.checked.add(batch)
             seen.counted.add(batch, str(file.domain), str(file.split))
             seen.swept.add(batch)
+    seen.checked.compact()
     seen.memory[file.path] = memory
     return seen
