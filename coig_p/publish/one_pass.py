@@ -140,6 +140,7 @@ def _observe_shard(
             seen.counted.add(batch, str(file.domain), str(file.split))
             seen.swept.add(batch)
             made.append((batch.batch.num_rows, len(batch.pairs(pairs).query)))
+    seen.checked.compact()
     seen.memory[file.path] = memory
     seen.made[file.path] = made
     return seen

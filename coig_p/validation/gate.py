@@ -116,6 +116,11 @@ class Checked:
         self.totals.merge(other.totals)
         self.tables += other.tables
 
+    def compact(self) -> None:
+        """Hold what was found in one table: many of few rows take a megabyte a shard once they were sent here."""
+        found = [table for table in self.tables if table.num_rows]
+        self.tables = [pa.concat_tables(found).combine_chunks()] if found else []
+
     def result(self, root: Path, files: Sequence[StoreFile], problems: Sequence[str]) -> Report:
         """What is reported, once every batch of `files` was added.
 
@@ -141,4 +146,5 @@ def _check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file
     checked = Checked(manifest, rules)
     for batch in shard_batches(root, file, ROWS_PER_GROUP, CHECKED):
         checked.add(Observed(batch))
+    checked.compact()
     return checked
