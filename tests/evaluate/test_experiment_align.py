@@ -205,6 +205,26 @@ def test_answers_come_of_the_ledger_where_only_the_code_changed(tmp_path: Path, 
     assert lines_of(tmp_path / "served.txt") == served
 
 
+def test_a_question_that_is_mended_is_asked_again_and_no_other(tmp_path: Path, judge: ScriptedServer) -> None:
+    path = write(tmp_path, judge)
+    told = said("experiment", path, "--trust")
+    paid, answered = dict(judge.seen), len(lines_of(tmp_path / "answered.txt"))
+    file = tmp_path / "align.jsonl"
+    lines = file.read_text("utf-8").splitlines()
+    row = json.loads(lines[5])
+    lines[5] = json.dumps({**row, "question": row["question"] + "请说明理由。"}, ensure_ascii=False)
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    again = said("experiment", path, "--trust")
+    assert again["made"] == {"answer": 3, "judge": 3}, "as their keys are others"
+    assert len(lines_of(tmp_path / "answered.txt")) == answered + 3
+    assert sum(judge.seen.values()) == sum(paid.values()) + 3
+    assert set(judge.seen.values()) == {1}
+    others = [[row for row in each["rows"] if row["test"] == "MT-Bench-zh"] for each in (told, again)]
+    assert others[0] == others[1]
+    said("experiment", path, "--trust")
+    assert sum(judge.seen.values()) == sum(paid.values()) + 3
+
+
 def test_a_judge_gets_no_key_that_is_not_meant(
     tmp_path: Path, judge: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """Answers and judgements that coigp align makes in this process, each through a ledger in the experiment's folder.
 
-    FOLDER/ledgers/answer-KEY    of one checkpoint on one benchmark: another checkpoint may have the same name
+    FOLDER/ledgers/answer-KEY    of one checkpoint, as it is served: another checkpoint may have the same name
     FOLDER/ledgers/judge-KEY     of one judge, as it is asked: equal answers of two cells are judged once
 
 What an endpoint has said is in the ledger before anything is made of it, so that no kill loses what was paid. A key is
@@ -25,6 +25,7 @@ from coig_p.evaluate.align.benchmarks import Benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
 from coig_p.evaluate.align.judging import Judging
 from coig_p.evaluate.align.prompting import JudgePrompts
+from coig_p.evaluate.experiment.cache import Step
 from coig_p.evaluate.experiment.config import AlignAnswer
 from coig_p.evaluate.experiment.content import hash_of
 from coig_p.evaluate.experiment.judged import answers_in
@@ -38,9 +39,13 @@ _STANDS_IN = "略" * 400  # for an answer that is not there yet
 Say = Callable[[str], None]
 
 
-def answer_ledger(folder: Path, asked: object) -> Path:
-    """Where it is kept what a checkpoint said; `asked`: all that decides what it is asked."""
-    return folder / LEDGERS / f"answer-{hash_of(asked)[:16]}"
+def answer_ledger(folder: Path, step: Step) -> Path:
+    """Where it is kept what a checkpoint said, as it is served, to whatever it was asked.
+
+    What is asked is in each request. So a question that is mended, or asked otherwise, is asked again, and no other.
+    """
+    who = {name: step.made_of[name] for name in ("checkpoint", "served")}
+    return folder / LEDGERS / f"answer-{hash_of(who)[:16]}"
 
 
 def judge_ledger(folder: Path, judge: Judge) -> Path:

@@ -129,8 +129,7 @@ class _Runner(Walk):
             server, serve = self._server, self.experiment.serve
             assert serve is not None  # the file's reader says so
             assert server is not None
-            asked = {name: value for name, value in step.made_of.items() if name != "code"}
-            ledger = answer_ledger(self.cache.folder, asked)
+            ledger = answer_ledger(self.cache.folder, step)
             questions = self.inputs.benchmark(benchmark)
             return self._ours(
                 step,
