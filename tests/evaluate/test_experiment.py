@@ -402,7 +402,7 @@ def test_a_checkpoint_is_served_while_it_is_asked_and_then_ended(tmp_path: Path)
     (tmp_path / "server.py").write_text("print('no memory'); raise SystemExit(1)", "utf-8")
     change(path, "[serve]", '[serve]\nmodel = "another"')
     done = run("experiment", path, "--trust", code=1)
-    assert "ended before it answered" in done.stderr
+    assert "ended with exit code 1 before it answered" in done.stderr
     assert "no memory" in done.stderr
 
 

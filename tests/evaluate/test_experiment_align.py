@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -73,6 +74,19 @@ values = { judge = "judge.toml" }
 name = "MT-Bench-zh"
 file = "mt.jsonl"
 values = { judge = "judge.toml" }
+"""
+
+
+NAMED = """
+class One(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": [{"id": "NAME"}]}).encode())
+    def do_POST(self):
+        self.send_error(404)
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), One).serve_forever()
 """
 
 
@@ -255,6 +269,36 @@ def test_a_budget_that_is_reached_and_a_judge_that_is_gone_go_on_later(tmp_path:
     file.write_text(text, "utf-8")
     run("experiment", path, "--trust")
     assert set(judge.seen.values()) == {1}
+
+
+DIES = """
+def answer(request):
+    asked.append(1)
+    if len(asked) > 5:
+        print("out of memory", flush=True)
+        os._exit(7)
+    return given(request)
+"""
+
+
+def test_a_server_that_ends_while_it_is_asked_or_has_another_model_is_said_at_once(
+    tmp_path: Path, judge: ScriptedServer
+) -> None:
+    path = write(tmp_path, judge)
+    dies = SERVER.replace("port = next", f"given, asked = answer, []\nimport os\n{DIES}port = next")
+    (tmp_path / "server.py").write_text(dies, "utf-8")
+    done = run("experiment", path, "--trust", code=3)
+    assert (
+        "step answer of untrained, AlignBench: step serve of untrained: the server python ended with exit code 7"
+        in (done.stderr)
+    )
+    assert re.search(r"\n  out of memory\n(19|2[0-4]) requests unanswered; run again to go on\n", done.stderr)
+    assert done.stderr.count("grid.toml: ") == 1
+    another = ("import http.server, json, sys\n" + NAMED).replace("NAME", "another")
+    (tmp_path / "server.py").write_text(another, "utf-8")
+    done = run("experiment", path, "--trust", code=3)
+    assert "asked for model, as serve.model says; at /v1/models the server has another" in done.stderr
+    assert "404" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,8 @@ def _ask(
         raise error
     if found.unsettled:
         why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or "failed")
-        error = CoigPError(
-            f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why}. Run again to go on; "
-            f"answers are kept in {ledger}"
-        )
+        left = f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why.rstrip('.')}"
+        error = CoigPError(f"{left}. Run again to go on; answers are kept in {ledger}")
         error.exit_code = found.exit_code
         raise error
 

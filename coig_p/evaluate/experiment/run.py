@@ -93,6 +93,9 @@ def check_environment(experiment: Experiment) -> None:
         environment_for(env, os.environ)
 
 
+_SHOWN = 5  # models of a server
+
+
 @dataclass
 class _Runner(Walk):
     experiment: Experiment
@@ -206,6 +209,9 @@ class _Runner(Walk):
                         )
                     )
                     running.append(found)
+                    if found.listed and found.model not in found.listed:  # some servers take any name
+                        names = ", ".join(found.listed[:_SHOWN])
+                        self.say(f"asked for {found.model}, as serve.model says; at /v1/models the server has {names}")
                 return running[0]
 
             self._server = start

@@ -19,7 +19,6 @@ HOST = "127.0.0.1"
 _PAUSE, _ANSWERS_WITHIN = 0.1, 10.0  # seconds
 _MOST = 1 << 20  # bytes of a list of models
 _OK = 200
-_SHOWN = 5  # models that an error names
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,14 @@ class Server:
     """A server that answers.
 
     Attributes:
-        url: its base URL; model: what it calls its model.
+        url: its base URL; model: what it is asked for.
+        listed: what it says that its models are called; nothing where it does not say.
         ended: what to say where it has ended; None while it runs.
     """
 
     url: str
     model: str
+    listed: tuple[str, ...]
     ended: Callable[[], str | None]
 
 
@@ -52,20 +53,26 @@ def served(serve: Serve, job: Callable[[int], Job], what: str) -> Iterator[Serve
         what: the file, the step and the cell, for errors.
 
     Raises:
-        CoigPError: it ended, did not answer in time, or has another model; shows the end of its log.
+        CoigPError: it ended, or did not answer in time; shows the end of its log.
     """
     port = free_port()
     one = job(port)
     with started(one) as process:
         _wait(serve, port, process, one, what)
-        model = _model(serve, port, one, what)
+        listed = _listed(port)
+        if serve.model is None and not listed:
+            raise CoigPError(
+                f"{what}: the server {one.words[0]} does not say at /v1/models what its model is called: name it with "
+                "serve.model"
+            )
 
         def ended() -> str | None:
             if process.poll() is None:
                 return None
-            return f"{what}: the server {one.words[0]} ended with {how_ended(one)} while it was asked. {last_lines(one.log)}"
+            how = f"ended with {how_ended(one)} while it was asked"
+            return f"{what}: the server {one.words[0]} {how}. {last_lines(one.log)}"
 
-        yield Server(f"http://{HOST}:{port}/v1", model, ended)
+        yield Server(f"http://{HOST}:{port}/v1", serve.model or listed[0], listed, ended)
 
 
 def _wait(serve: Serve, port: int, process: subprocess.Popen[bytes], job: Job, what: str) -> None:
@@ -86,28 +93,14 @@ def _wait(serve: Serve, port: int, process: subprocess.Popen[bytes], job: Job, w
     )
 
 
-def _model(serve: Serve, port: int, job: Job, what: str) -> str:
-    """What the server calls its model: what the file says, where the server does not say otherwise."""
+def _listed(port: int) -> tuple[str, ...]:
+    """What the server calls its models, where it says so as OpenAI's does."""
     try:
         status, body = _get(port, "/v1/models")
         names = [one["id"] for one in strict_json(body.decode())["data"]] if status == _OK else []
     except (OSError, http.client.HTTPException, ValueError, RecursionError, KeyError, TypeError):
-        names = []
-    told: list[str] = [name for name in names if isinstance(name, str) and name.strip()]
-    if serve.model is not None:
-        if told and serve.model not in told:
-            shown = ", ".join(repr(name) for name in told[:_SHOWN])
-            raise CoigPError(
-                f"{what}: the server {job.words[0]} has no model {serve.model!r}, as serve.model says; at "
-                f"/v1/models it has {shown}. Start it with that name, or mend serve.model"
-            )
-        return serve.model
-    if not told:
-        raise CoigPError(
-            f"{what}: the server {job.words[0]} does not say at /v1/models what its model is called: name it with "
-            "serve.model"
-        )
-    return told[0]
+        return ()
+    return tuple(name for name in names if isinstance(name, str) and name.strip())
 
 
 def _get(port: int, path: str) -> tuple[int, bytes]:
