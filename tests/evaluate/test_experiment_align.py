@@ -20,6 +20,8 @@ from experimenting import kill, start, store_rows, wait_for
 from make import make_store
 from through_align import SERVER, lines_of, write_align, write_judge, write_mt, write_train
 
+from coig_p.annotate.asking.costs import MONEY
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 
 TEXT = """
@@ -299,6 +301,42 @@ def test_a_server_that_ends_while_it_is_asked_or_has_another_model_is_said_at_on
     done = run("experiment", path, "--trust", code=3)
     assert "asked for model, as serve.model says; at /v1/models the server has another" in done.stderr
     assert "404" in done.stderr
+
+
+def test_a_budget_is_over_all_that_a_judge_was_asked_also_otherwise(tmp_path: Path, judge: ScriptedServer) -> None:
+    path = write(tmp_path, judge)
+    file = tmp_path / "judge.toml"
+    text = file.read_text("utf-8").replace("asks = 1", "asks = 1\nmax_cost = 0.03")
+    file.write_text(text, "utf-8")
+    run("experiment", path, "--trust", code=1)
+    (first,) = said("experiment", path, "--plan")["cost"]["judges"]
+    assert 0 < first["spent"] <= 0.03
+    asked = sum(judge.seen.values())
+    otherwise = text.replace("max_tokens = 500", "max_tokens = 501")
+    file.write_text(otherwise, "utf-8")
+    assert said("experiment", path, "--plan")["cost"]["judges"][0]["spent"] == first["spent"]
+    assert "max_cost of its file is reached" in run("experiment", path, "--trust", code=1).stderr
+    assert sum(judge.seen.values()) == asked, "of its rest no further request can be paid"
+    file.write_text(otherwise.replace("0.03", "0.06"), "utf-8")
+    run("experiment", path, "--trust", code=1)
+    (second,) = said("experiment", path, "--plan")["cost"]["judges"]
+    ledgers = list((tmp_path / "grid" / "ledgers").glob("judge-*"))
+    assert len(ledgers) == 2
+    kept = []
+    for one in ledgers:
+        with Ledger.open(one) as ledger:
+            kept.append(ledger.spent().paid / MONEY)
+    assert second["spent"] == pytest.approx(sum(kept))
+    assert 0.03 < second["spent"] <= 0.06
+    file.write_text(otherwise.replace("0.03", "0.02"), "utf-8")
+    told = said("experiment", path, "--plan", code=1)
+    assert any("judge.toml: its max_cost, 0.02, is reached" in one for one in told["obstacles"])
+    file.write_text(otherwise.replace("USD", "CNY"), "utf-8")
+    done = run("experiment", path, "--trust", code=2)
+    assert "USD there, and its file now has prices in CNY" in done.stderr
+    file.write_text(text.replace('name = "judge"', 'name = "another"').replace("0.03", "5"), "utf-8")
+    assert said("experiment", path, "--plan")["cost"]["judges"][0]["spent"] == 0
+    run("experiment", path, "--trust")
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.annotate.alone.running import Estimate, Work, ask, estimate
-from coig_p.annotate.asking.costs import MONEY
-from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.costs import MONEY, Spent
+from coig_p.annotate.asking.ledger import LEDGER, Ledger
 from coig_p.annotate.asking.request import Request
 from coig_p.core.text import counted
-from coig_p.errors import CoigPError, RemoteError
+from coig_p.errors import CoigPError, RemoteError, UsageError
 from coig_p.evaluate.align.answering import Asking
 from coig_p.evaluate.align.benchmarks import Benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
@@ -49,10 +49,40 @@ def answer_ledger(folder: Path, step: Step) -> Path:
 
 
 def judge_ledger(folder: Path, judge: Judge) -> Path:
-    """Where it is kept what a judge said; its file's max_cost is over all of it."""
+    """Where it is kept what a judge said, as it is asked; see `spent_before` of its file's max_cost."""
     one = judge.endpoint
     told = [one.name, one.model, one.system, dict(one.parameters), one.currency]
     return folder / LEDGERS / f"judge-{hash_of(told)[:16]}"
+
+
+def spent_before(ledger: Path, judge: Judge) -> Spent:
+    """What a judge cost in the experiment's other ledgers: those of the same endpoint's name, asked otherwise.
+
+    A judge whose parameters or model are changed has a new ledger, and no new budget.
+
+    Args:
+        ledger: of the judge as it is now.
+
+    Raises:
+        UsageError: some of it is in another currency, so that it cannot be added up.
+        DataError: one of the ledgers is damaged.
+    """
+    paid, may, one = 0, 0, judge.endpoint
+    for folder in sorted(ledger.parent.glob("judge-*")):
+        if folder == ledger or not (folder / LEDGER).exists():
+            continue
+        with Ledger.open(folder) as other:
+            if one.name not in {each.endpoint for each in other.requests()}:
+                continue
+            spent, currency = other.spent(), other.noted("currency")
+        if spent.most and None not in (currency, one.currency) and currency != one.currency:
+            raise UsageError(
+                f"{folder}: judge {one.name} cost {spent.most / MONEY:.4f} {currency} there, and its file now has "
+                f"prices in {one.currency}, so that no max_cost can be over both. Give the endpoint another name, or "
+                "move that folder away"
+            )
+        paid, may = paid + spent.paid, may + spent.may_be_paid
+    return Spent(paid, may)
 
 
 def write_answers(
@@ -97,7 +127,8 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts:
     """
     kept = read_kept(answers_in(answers), ANSWERS)
     judging = Judging(kept, judge, prompts)
-    _ask(judging.work(), ledger, judge.max_cost, say)
+    before = spent_before(ledger, judge)
+    _ask(judging.work(), ledger, None if judge.max_cost is None else judge.max_cost - before.most, say)
     header: dict[str, Any] = {
         "model": dict(kept.model),
         "answers_sha256": kept.sha256,
@@ -135,7 +166,7 @@ class JudgeCost:
     Attributes:
         requests: different ones that there are; left: those that are to be sent.
         expected: what these cost, about; most: with every ask used, and every answer at its max_tokens.
-        spent: over all runs.
+        spent: over all runs, however it was asked.
     """
 
     name: str
@@ -169,7 +200,8 @@ class Judgings:
     def cost(self) -> JudgeCost:
         """By the ledger's prices and what answers took so far; nothing is asked, and nothing is written."""
         found: Estimate = estimate(Work(self.judge.endpoint, self._there, later=self._later), self.ledger)
-        one, money = self.judge.endpoint, [value / MONEY for value in (found.expected, found.most, found.spent)]
+        spent = found.spent + spent_before(self.ledger, self.judge).paid
+        one, money = self.judge.endpoint, [value / MONEY for value in (found.expected, found.most, spent)]
         return JudgeCost(one.name, one.currency, found.requests, found.left, *money)
 
     def _there(self, _ledger: Ledger | None) -> Iterator[Request]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from coig_p.annotate.asking.costs import MONEY
 from coig_p.errors import CoigPError
 from coig_p.evaluate.experiment.asking import JudgeCost, Judgings, judge_ledger
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
@@ -235,4 +236,9 @@ class _Planner(Walk):
             there = [path for entry in entries for path in self._answered.get(entry.name, [])]
             later = [(entry, self._left[entry.name]) for entry in entries if entry.name in self._left]
             asked = [(self.inputs.benchmark(entry), times) for entry, times in later]
-            yield Judgings(judge, self.inputs.prompts(judge), ledger, there, asked).cost()
+            cost, most = Judgings(judge, self.inputs.prompts(judge), ledger, there, asked).cost(), judge.max_cost
+            if most is not None and cost.left and cost.spent * MONEY >= most:
+                self.obstacles.append(
+                    f"{judge.path}: its max_cost, {most / MONEY:g}, is reached: {cost.spent:.4f} was spent. Raise it"
+                )
+            yield cost
