@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from coig_p.cli.annotate.common import FILE, approve_wishes, trusting
+from coig_p.cli.annotate.live import watched
 from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, one_line, say, table
 from coig_p.cli.tree import command
@@ -98,7 +100,7 @@ def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: 
     from coig_p.evaluate.experiment.run import run_experiment
     from coig_p.evaluate.experiment.table import make_table
 
-    ran = run_experiment(found, keep_going=keep_going, say=lambda line: say(one_line(line)))
+    ran = run_experiment(found, keep_going=keep_going, say=_say, watched=partial(watched, json_))
     made = make_table(found, ran)
     result = json.dumps(made.to_dict(), ensure_ascii=False, indent=1) + "\n"
     with atomic_file(found.folder / "result.json") as stream:
@@ -118,6 +120,12 @@ def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: 
     if ran.failed:
         click.echo(f"failed: {counted(len(ran.failed), 'cell')}. Run again to try them anew", err=True)
         raise SystemExit(1)
+
+
+def _say(text: str) -> None:
+    """A line of progress, or an error that shows the end of a log, in lines."""
+    for one in text.split("\n"):
+        say(one_line(one))
 
 
 def _show(made: Table, language: str) -> None:

@@ -224,7 +224,13 @@ def test_a_command_that_writes_nothing_or_leads_out_is_refused(tmp_path: Path) -
 def test_keep_going_leaves_out_what_failed(tmp_path: Path) -> None:
     path = write_experiment(tmp_path, text=SEEDS)
     script = (tmp_path / "train.py").read_text("utf-8")
-    (tmp_path / "train.py").write_text(script + "\nif seed == '4': raise SystemExit(3)\n", "utf-8")
+    failing = "\nif seed == '4': print('first'); raise SystemExit('no \\x1b[2J memory')\n"
+    (tmp_path / "train.py").write_text(script + failing, "utf-8")
+    done = run("experiment", path, "--trust", "--keep-going", code=1)
+    lines = done.stderr.splitlines()
+    at = next(at for at, line in enumerate(lines) if "failed with exit code 1. The end of" in line)
+    assert lines[at + 1 : at + 3] == ["  first", "  no \\u001b[2J memory"]
+    assert "log: no \\u001b[2J memory" in done.stdout, "in the table"
     told = ran(path, "--keep-going", code=1)
     assert len(told["failed"]) == 2
     assert all(row["missing_seeds"] == [4] and len(row["by_seed"]) == 1 for row in told["rows"])

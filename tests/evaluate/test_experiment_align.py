@@ -339,6 +339,47 @@ def test_a_budget_is_over_all_that_a_judge_was_asked_also_otherwise(tmp_path: Pa
     run("experiment", path, "--trust")
 
 
+FAILING = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b"out of memory")
+    def log_message(self, *words):
+        pass
+if sys.argv[1] == "some/model":
+    HTTPServer(("127.0.0.1", int(sys.argv[2])), Server).serve_forever()
+"""
+
+
+def test_a_server_with_nothing_but_errors_is_told_of_and_left_and_other_cells_go_on(
+    tmp_path: Path, judge: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, judge, TEXT.split('\n[[benchmarks]]\nname = "MT')[0])
+    (tmp_path / "server.py").write_text(FAILING + SERVER, "utf-8")
+    monkeypatch.setattr("coig_p.cli.annotate.live._MINUTE", 1)  # seconds between lines
+    monkeypatch.setattr("coig_p.evaluate.experiment.config.GIVE_UP", 1.5)
+    for name in ("_COOLDOWN", "_LONGEST_COOLDOWN"):
+        monkeypatch.setattr(f"coig_p.annotate.asking.limits.{name}", 0.1)
+    done = run("experiment", path, "--trust", "--keep-going", code=1)
+    lines = done.stderr.splitlines()
+    shown = next(line for line in lines if line.startswith("0 of 24 requests"))
+    assert "model 0/24" in shown
+    assert "out of memory" in shown
+    failed = next(line for line in lines if "step answer of untrained" in line)
+    assert "no answer for" in failed
+    assert "out of memory" in failed
+    assert "failed: 1 cell." in done.stderr
+    answered = Counter(lines_of(tmp_path / "answered.txt"))
+    assert sorted(answered.values()) == [24, 24], "of the other two"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -10,6 +10,7 @@ of what is asked; it holds no code of ours, so that answers stay where that chan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from coig_p.annotate.alone.running import Estimate, Work, ask, estimate
 from coig_p.annotate.asking.costs import MONEY, Spent
 from coig_p.annotate.asking.ledger import LEDGER, Ledger
 from coig_p.annotate.asking.request import Request
+from coig_p.annotate.watching import Watch
 from coig_p.core.text import counted
 from coig_p.errors import CoigPError, RemoteError, UsageError
 from coig_p.evaluate.align.answering import Asking
@@ -37,6 +39,8 @@ _NOWHERE = "http://127.0.0.1:1/v1"  # for requests that are only counted
 _STANDS_IN = "略" * 400  # for an answer that is not there yet
 
 Say = Callable[[str], None]
+Watched = Callable[[], AbstractContextManager[Watch | None]]
+"""What shows how the asking goes, while a block runs: see `coig_p.annotate.alone.running.ask`."""
 
 
 def answer_ledger(folder: Path, step: Step) -> Path:
@@ -93,6 +97,7 @@ def write_answers(
     model: str | None,
     server: Callable[[], Server],
     say: Say,
+    watched: Watched = nullcontext,
 ) -> None:
     """Have a checkpoint answer a benchmark, and write answers of coigp align.
 
@@ -109,7 +114,7 @@ def write_answers(
         url, model, ended = there.url, model or there.model, there.ended
     asking = _asking(benchmark, answer, url, model)
     if url != _NOWHERE:
-        _ask(asking.work(), ledger, None, say, ended)
+        _ask(asking.work(), ledger, None, say, watched, ended)
     header = {"model": asking.answerer.describe(), "options": asking.options()}
     with Ledger.open(ledger) as kept:
         write_kept(out, ANSWERS, benchmark, asking.answers(kept), header, overwrite=False)
@@ -119,7 +124,15 @@ def _asking(benchmark: Benchmark, answer: AlignAnswer, url: str, model: str) -> 
     return Asking(benchmark, answer.answerer(url, model), answer.keep_cut, answer.official)
 
 
-def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts: JudgePrompts, say: Say) -> None:
+def write_results(
+    out: Path,
+    ledger: Path,
+    answers: Path,
+    judge: Judge,
+    prompts: JudgePrompts,
+    say: Say,
+    watched: Watched = nullcontext,
+) -> None:
     """Have a judge score what a step answered, and write results of coigp align.
 
     Raises:
@@ -128,7 +141,7 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts:
     kept = read_kept(answers_in(answers), ANSWERS)
     judging = Judging(kept, judge, prompts)
     before = spent_before(ledger, judge)
-    _ask(judging.work(), ledger, None if judge.max_cost is None else judge.max_cost - before.most, say)
+    _ask(judging.work(), ledger, None if judge.max_cost is None else judge.max_cost - before.most, say, watched)
     header: dict[str, Any] = {
         "model": dict(kept.model),
         "answers_sha256": kept.sha256,
@@ -140,11 +153,17 @@ def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, prompts:
 
 
 def _ask(
-    work: Work, ledger: Path, max_cost: int | None, say: Say, ended: Callable[[], str | None] | None = None
+    work: Work,
+    ledger: Path,
+    max_cost: int | None,
+    say: Say,
+    watched: Watched,
+    ended: Callable[[], str | None] | None = None,
 ) -> None:
     ledger.parent.mkdir(exist_ok=True)
     gone = None if ended is None else lambda: ended() is not None
-    found = ask(work, ledger, max_cost=max_cost, say=say, gone=gone)
+    with watched() as watch:
+        found = ask(work, ledger, max_cost=max_cost, say=say, watch=watch, gone=gone)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
     if found.unsettled and ended is not None and (why := ended()) is not None:
@@ -152,7 +171,7 @@ def _ask(
         error.exit_code = RemoteError.exit_code
         raise error
     if found.unsettled:
-        why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or "failed")
+        why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or found.last or "failed")
         left = f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why.rstrip('.')}"
         error = CoigPError(f"{left}. Run again to go on; answers are kept in {ledger}")
         error.exit_code = found.exit_code
