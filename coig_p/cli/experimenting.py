@@ -140,6 +140,8 @@ def _show(made: Table, language: str) -> None:
 
 
 def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
+    from coig_p.evaluate.experiment.config import JudgeCommand
+
     if json_:
         click.echo(json_text({"folder": str(found.folder), **plan.to_dict()}))
     else:
@@ -161,7 +163,7 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
             click.echo(
                 "Each checkpoint of a training answers the validation benchmark: here one a training is counted."
             )
-        for line in _costs(plan):
+        for line in _costs(plan, aligned=not isinstance(found.judge, JudgeCommand)):
             click.echo(one_line(line))
         for problem in plan.damaged:
             click.echo(one_line(f"damaged, to be made anew: {problem}"))
@@ -171,7 +173,8 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
         raise SystemExit(1)
 
 
-def _costs(plan: Plan) -> list[str]:
+def _costs(plan: Plan, *, aligned: bool) -> list[str]:
+    """About what is still to be paid, in lines; `aligned`: coigp align judges, and a judge's file has the prices."""
     cost, lines = plan.cost, []
     for one in cost.judges:
         money = "" if one.currency is None else f" {one.currency}"
@@ -182,7 +185,8 @@ def _costs(plan: Plan) -> list[str]:
         )
     if cost.judgings and not cost.judges:
         priced = "not priced: judge.price says what one costs" if cost.judging is None else f"about {cost.judging:.2f}"
-        lines.append(f"{counted(cost.judgings, 'judging')}, {priced}")
+        unknown = "not priced: what stands in the way has to go first"
+        lines.append(f"{counted(cost.judgings, 'judging')}, {unknown if aligned else priced}")
     if cost.trainings:
         told = counted(cost.trainings, "training")
         if cost.hours is not None:

@@ -256,6 +256,10 @@ def test_a_judge_gets_no_key_that_is_not_meant(
     assert any("AWS_SECRET is not set" in one for one in said("experiment", path, "--plan", code=1)["obstacles"])
     file.unlink()
     assert "judge.toml" in run("experiment", path, "--trust", code=2).stderr
+    (tmp_path / "align.jsonl").unlink()
+    plan = run("experiment", path, "--plan", code=1).stdout
+    assert "judgings, not priced: what stands in the way has to go first" in plan
+    assert "judge.price" not in plan, "a table with an endpoint takes none"
 
 
 def test_a_budget_that_is_reached_and_a_judge_that_is_gone_go_on_later(tmp_path: Path, judge: ScriptedServer) -> None:
