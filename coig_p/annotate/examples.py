@@ -1,7 +1,7 @@
 """Whether words behind a judgement say that it is none: only an example, the form, a template.
 
-Such words name what stands above (以上为示例, the above is an example), or begin a clause (仅为示例格式, example only). Words
-on an answer that gives examples are others: 回答只是示例, "the answer gives only an example".
+Such words name what stands above (以上为示例, the above is an example), or begin a clause (仅为示例格式, example only).
+Words on an answer that gives examples are others: 回答只是示例, "the answer gives only an example".
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ _SHOWN = re.compile(
     r"(?:写?[是为着有了道]|出现|\b(?:is|reads|says)\b)[*_ ]*\n+[^\n]+",
     re.IGNORECASE,
 )
-# "this is from the answer", "that is not my score", "the above is an example": what stands before it in its line, or in the lines above.
+# "this is from the answer", "that is not my score", "the above is an example": what stands before it in its line, or
+# in the lines above.
 _DISOWNED = re.compile(
     rf"(?P<this>(?:以上|上述|上面|这|此|this|the above)[^\n。，,;；]{{0,10}}?)?"
     rf"(?:[来出摘引]自[^\n。，,;；对]{{0,6}}{_ANSWER}|不作数|不算数|"

@@ -17,6 +17,7 @@ from coig_p.core.arrays import Index, Mask
 from coig_p.core.lengths import Lengths
 from coig_p.engine.local import Workers, in_order
 from coig_p.errors import DataError, UsageError
+from coig_p.export.alike import count_alike
 from coig_p.export.balance import Balance
 from coig_p.export.shuffle import Held, Parts, Shuffled, Spill, spill_to, spilled
 from coig_p.export.single import OnePer, responses_of
@@ -44,7 +45,8 @@ class _Dealt:
 
     Attributes:
         held: where its rows lie.
-        rows, without_pairs, without_response, left_out, excluded: as a Source counts them, `rows` by split and domain.
+        rows, without_pairs, without_response, left_out, excluded, alike: as a Source counts them, `rows` by split and
+            domain.
     """
 
     queries: int
@@ -54,6 +56,7 @@ class _Dealt:
     without_response: Counter[str]
     left_out: Counter[str]
     excluded: Counter[str]
+    alike: Counter[str]
 
 
 class Source:
@@ -82,6 +85,7 @@ class Source:
         self.without_response: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.excluded: Counter[str] = Counter()
+        self.alike: Counter[str] = Counter()
         seed = selection.pairs.seed
         self.balances = {part.name: Balance(seed) for part in self.parts if balance_length}
         self.response_of = response_of
@@ -190,6 +194,7 @@ class Source:
         self.without_response.update(dealt.without_response)
         self.left_out.update(dealt.left_out)
         self.excluded.update(dealt.excluded)
+        self.alike.update(dealt.alike)
 
     def _empty(self) -> Source:
         """The same, of no row yet, and without the names of all files, which no shard needs."""
@@ -197,6 +202,7 @@ class Source:
         other.store = replace(self.store, manifest=replace(self.store.manifest, files=()))
         other.counts = {part.name: Counter() for part in self.parts}
         other.without_pairs, other.without_response, other.left_out, other.excluded = (Counter() for _ in range(4))
+        other.alike = Counter()
         return other
 
     def deal_shard(self, folder: Path, parts: Parts, number: int, file: StoreFile) -> _Dealt:
@@ -208,7 +214,8 @@ class Source:
             queries += more
 
         held = own._deal_file(file, number, folder, parts, {}, advance)
-        return _Dealt(queries, held, own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded)
+        told = (own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded, own.alike)
+        return _Dealt(queries, held, *told)
 
     def _deal_file(
         self,
@@ -268,6 +275,8 @@ class Source:
                 self.without_pairs[name] += batch.num_rows - len(rows)
         if self.lengths is not None:
             rows = rows.take(np.flatnonzero(self._short(rows, self.lengths)))
+        if self.form.rows != "sft":
+            self.alike[name] += count_alike(rows)
         for one in passes(self.selection.weight(name, domain)):
             shown = rows
             if is_partial(one):

@@ -159,7 +159,7 @@ def export_store(
             one_per=config.one_per,
             preset=config.preset,
         )
-        written = replace(written, notes=TRAINERS[form.trainer].notes(written))
+        written = replace(written, notes=(*written.alike(), *TRAINERS[form.trainer].notes(written)))
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
         shards = [shard.path for split in written_splits.values() for shard in split.shards]

@@ -171,7 +171,11 @@ def _ask(
         error.exit_code = RemoteError.exit_code
         raise error
     if found.unsettled:
-        why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or found.last or "failed")
+        why = (
+            "max_cost of its file is reached. Raise it"
+            if found.stopped == "budget"
+            else str(found.left or found.last or "failed")
+        )
         left = f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why.rstrip('.')}"
         error = CoigPError(f"{left}. Run again to go on; answers are kept in {ledger}")
         error.exit_code = found.exit_code
