@@ -30,7 +30,7 @@ def count_alike(rows: Rows) -> int:
         return 0
     if isinstance(found, Pairs):
         sides = np.stack([answers[side] for side in rows.sides])
-        return len(rows) - np.unique(sides, axis=1).shape[1]
+        return len(rows) - len(np.unique(sides.T, axis=0))
     good, bad = (np.unique(answers[found.response[label]]) for label in (found.label, ~found.label))
     return len(np.intersect1d(good, bad, assume_unique=True))
 

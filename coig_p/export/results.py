@@ -155,10 +155,13 @@ class Written:
         repeated, both = (
             sum(getattr(split, name) for split in self.splits.values()) for name in ("rows_repeated", "both_labels")
         )
-        pairs = f"{counted(repeated, 'pair')} with the texts of another pair of the same query: two of its responses are one text"
+        pairs = (
+            f"{counted(repeated, 'pair')} with the texts of another pair of the same query: two of its responses are "
+            "one text"
+        )
         labels = (
-            f"{counted(both, 'completion')} under both labels: two responses of a query are one text, chosen more often "
-            "than rejected by the scores of one alone"
+            f"{counted(both, 'completion')} under both labels: two responses of a query are one text, chosen more "
+            "often than rejected by the scores of one alone"
         )
         return (*([pairs] if repeated else []), *([labels] if both else []))
 

@@ -1,4 +1,4 @@
-"""Responses of one text: each is paired and labelled for itself, and an export counts where rows then agree or differ."""
+"""Responses of one text: each is paired and labelled for itself, and an export counts where rows agree or differ."""
 
 from __future__ import annotations
 
