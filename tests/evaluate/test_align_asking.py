@@ -312,7 +312,7 @@ def test_what_is_typed_wrongly(tmp_path: Path) -> None:
 
 BAD = {
     "not JSON": ("{", "line 1: not JSON"),
-    "a list": ("[]", "line 1: .* not an object"),
+    "a list of none": ("[]", "empty: name a benchmark"),
     "no id": ('{"question": "问"}', "line 1 .question_id: missing"),
     "no question": ('{"question_id": 1, "category": "数学计算"}', "line 1 .question: missing"),
     "a category": ('{"question_id": 1, "category": "数学", "question": "问"}', "line 1 .category: '数学' is none of"),
@@ -349,6 +349,43 @@ def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
     toml = tmp_path / "model.toml"
     toml.write_text('\ufeff[endpoint]\nname = "m"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n', "utf-8")
     assert load_answerer(toml).endpoint.name == "m"
+
+
+def test_a_list_and_names_as_people_have_them_are_the_same_questions(tmp_path: Path) -> None:
+    english = {"数学计算": "Mathematics", "逻辑推理": "Logical Reasoning", "综合问答": " Open-ended Questions "}
+    for rows in (align_rows(2), mt_rows()):
+        lines = read_benchmark(write_rows(tmp_path / "b.jsonl", rows))
+        told = [
+            {**row, "category": english.get(row["category"], row["category"].upper()), "evidences": [{"url": "x"}]}
+            for row in rows
+        ]
+        for at, text in enumerate(
+            (
+                json.dumps(told, ensure_ascii=False, indent=1),
+                "\ufeff " + json.dumps(told) + "\n",
+                "\n\n".join(["", *(json.dumps(row) for row in told), ""]),
+            )
+        ):
+            path = tmp_path / f"{at}.json"
+            path.write_text(text, "utf-8")
+            assert read_benchmark(path).questions == lines.questions
+    path.write_text(json.dumps([told[0], {**told[1], "turns": ["一轮"]}]), "utf-8")
+    with pytest.raises(DataError, match=r"2\.json item 2 \.turns: .* is not a list of two texts"):
+        read_benchmark(path)
+    path.write_text(json.dumps([told[0], told[0]]), "utf-8")
+    with pytest.raises(DataError, match=r"item 2 \.question_id: 1081 stands in item 1, too"):
+        read_benchmark(path)
+    path.write_text(json.dumps(told[0], indent=1), "utf-8")
+    with pytest.raises(DataError, match="one a line, or all in one JSON list"):
+        read_benchmark(path)
+
+
+def test_a_question_with_an_empty_reference_is_judged_without_one(tmp_path: Path) -> None:
+    rows = [
+        {**row, "reference": reference} for row, reference in zip(align_rows(1)[:3], ("", " \n", None), strict=True)
+    ]
+    found = read_benchmark(write_rows(tmp_path / "b.jsonl", rows))
+    assert [one.references for one in found.questions] == [(None,)] * 3
 
 
 def test_ids_stand_once_and_a_file_holds_one_benchmark(tmp_path: Path) -> None:

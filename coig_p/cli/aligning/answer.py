@@ -16,7 +16,7 @@ from coig_p.cli.tree import command
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="The benchmark: JSON Lines of AlignBench v1.1 or MT-Bench-zh.",
+    help="The benchmark: JSON Lines, or a JSON list, of AlignBench v1.1 or MT-Bench-zh.",
 )
 @click.option(
     "--references",

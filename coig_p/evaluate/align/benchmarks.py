@@ -1,4 +1,4 @@
-"""A benchmark of alignment as its user has it on disk: JSON Lines of AlignBench v1.1 or of MT-Bench-zh.
+"""A benchmark of alignment as its user has it on disk: AlignBench v1.1 or MT-Bench-zh, JSON Lines or one JSON list.
 
 AlignBench: question_id, category, subcategory, question, reference. MT-Bench-zh: question_id, category (with zh_ before
 it or without), turns, and reference where there is one, which may also be a file of its own as FastChat has it:
@@ -7,16 +7,28 @@ question_id and choices[0].turns. Other fields are not read. The file's sha256 i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import codecs
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.small_files import read_whole
+from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError
-from coig_p.evaluate.align.kinds import ALIGNBENCH, BY_NAME, MT_BENCH, MT_TEMPERATURES, dimensions_of
-from coig_p.reward.bench.form import Problem, located, not_as, read_lines, shown
+from coig_p.evaluate.align.kinds import (
+    ALIGNBENCH,
+    BY_NAME,
+    CATEGORIES,
+    MT_BENCH,
+    MT_BY_NAME,
+    MT_TEMPERATURES,
+    dimensions_of,
+)
+from coig_p.reward.bench.form import Problem, not_as, shown
 
+_MOST = 256 << 20  # bytes of a file
 _FIELDS = ("id", "category", "subcategory", "turns", "references")
 
 
@@ -90,31 +102,78 @@ def read_benchmark(path: str | Path, references: str | Path | None = None) -> Be
     path = Path(path)
     digest = sha256()
     questions: list[Question] = []
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     kind = None
-    for number, row in read_lines(path, digest):
+    for place, row in _rows(path, digest):
         if not isinstance(row, dict):
-            raise located(path, number, ("", f"{shown(row)} is not an object"))
+            raise _located(path, place, ("", f"{shown(row)} is not an object"))
         is_mt = "turns" in row
         of = MT_BENCH if is_mt else ALIGNBENCH
         if kind not in (None, of):
-            raise located(path, number, ("", f"a question of {of}, and line 1 has one of {kind}: one benchmark a file"))
+            raise _located(
+                path, place, ("", f"a question of {of}, and the first is one of {kind}: one benchmark a file")
+            )
         kind = of
         found = _mt_question(row) if is_mt else _align_question(row)
         if not isinstance(found, Question):
-            raise located(path, number, found)
-        if found.id in lines:
-            raise located(path, number, ("question_id", f"{found.id} stands in line {lines[found.id]}, too"))
-        lines[found.id] = number
+            raise _located(path, place, found)
+        if found.id in places:
+            raise _located(path, place, ("question_id", f"{found.id} stands in {places[found.id]}, too"))
+        places[found.id] = place
         questions.append(found)
     if kind is None:
-        raise DataError(f"{path}: empty: name a benchmark's file of JSON Lines, one question a line")
+        raise DataError(f"{path}: empty: name a benchmark's file: JSON Lines, one question a line, or one JSON list")
     told = None
     if references is not None:
         if kind != MT_BENCH:
             raise DataError(f"{references}: AlignBench has its references in the file itself: leave it out")
         questions, told = _with_references(questions, Path(references))
     return Benchmark(kind, path.stem, digest.hexdigest(), told, tuple(questions))
+
+
+def _rows(path: Path, digest: Any) -> Iterator[tuple[str, Any]]:
+    """Each row of JSON Lines, or of one JSON list, with its place in words; all bytes go into `digest`.
+
+    Raises:
+        DataError: the file cannot be read, or is no JSON.
+    """
+    try:
+        data = read_whole(path, _MOST)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    digest.update(data)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.lstrip()[:1] == b"[":
+        rows = _parsed(path, None, data)
+        if not isinstance(rows, list):
+            raise DataError(f"{path}: {shown(rows)} is not a list")
+        yield from ((f"item {at}", row) for at, row in enumerate(rows, 1))
+        return
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.strip():
+            yield f"line {number}", _parsed(path, number, line)
+
+
+def _parsed(path: Path, number: int | None, data: bytes) -> Any:
+    where = f"{path}" if number is None else f"{path} line {number}"
+    try:
+        return strict_json(data.decode())
+    except RecursionError:
+        raise DataError(f"{where}: nested too deep") from None
+    except ValueError as error:
+        hint = "" if number is None else ". Questions stand one a line, or all in one JSON list"
+        raise DataError(f"{where}: not JSON of UTF-8: {error}{hint}") from None
+
+
+def _located(path: Path, place: str, problem: Problem) -> DataError:
+    """The error of a row."""
+    return DataError(f"{path} {place}" + (f" .{problem[0]}" if problem[0] else "") + f": {problem[1]}")
+
+
+def _category(told: str, known: Mapping[str, str]) -> str | None:
+    """A category as reports name it."""
+    name = told.strip().casefold()
+    return known.get(name.removeprefix("zh_")) or known.get(name)
 
 
 def _id(row: Mapping[str, Any]) -> str | None:
@@ -131,17 +190,19 @@ def _align_question(row: Mapping[str, Any]) -> Question | Problem:
     for field in ("category", "question"):
         if not isinstance(row.get(field), str) or not row[field].strip():
             return field, not_as(row, field, "text that is not blank")
-    if row["category"] not in BY_NAME:
-        return "category", f"{shown(row['category'])} is none of {', '.join(BY_NAME)}"
+    category = _category(row["category"], BY_NAME)
+    if category is None:
+        return (
+            "category",
+            f"{shown(row['category'])} is none of {', '.join((*(one.zh for one in CATEGORIES.values()), *CATEGORIES))}",
+        )
     for field in ("subcategory", "reference"):
         if not isinstance(row.get(field, ""), str | None):
             return field, not_as(row, field, "text")
     if "reference" not in row:
         return "reference", "missing, where it must be text; null where a question has none"
     subcategory, reference = (row.get(field) or "" for field in ("subcategory", "reference"))
-    return Question(
-        name, BY_NAME[row["category"]], subcategory, (row["question"],), ((reference.strip() and reference) or None,)
-    )
+    return Question(name, category, subcategory, (row["question"],), ((reference.strip() and reference) or None,))
 
 
 def _mt_question(row: Mapping[str, Any]) -> Question | Problem:
@@ -151,8 +212,8 @@ def _mt_question(row: Mapping[str, Any]) -> Question | Problem:
     category = row.get("category")
     if not isinstance(category, str):
         return "category", not_as(row, "category", "text")
-    plain = category.removeprefix("zh_")
-    if plain not in MT_TEMPERATURES:
+    plain = _category(category, MT_BY_NAME)
+    if plain is None:
         return "category", f"{shown(category)} is none of {', '.join(MT_TEMPERATURES)}, with zh_ before it or without"
     turns = row["turns"]
     if not isinstance(turns, list) or len(turns) != 2 or not all(isinstance(one, str) and one.strip() for one in turns):
@@ -177,28 +238,28 @@ def _turns_of(given: Any, number: int) -> tuple[str | None, ...] | None:
 def _with_references(questions: list[Question], path: Path) -> tuple[list[Question], str]:
     """Questions with the references of a file, and its sha256; each must be of a question, and stand once."""
     digest = sha256()
-    place = {one.id: at for at, one in enumerate(questions)}
+    known = {one.id: at for at, one in enumerate(questions)}
     found, seen = list(questions), set()
-    for number, row in read_lines(path, digest):
+    for place, row in _rows(path, digest):
         name = _id(row) if isinstance(row, dict) else None
         if name is None:
-            raise located(path, number, ("question_id", "missing, where it must be a whole number or text"))
-        if name not in place:
-            raise located(path, number, ("question_id", f"{name} is no question of the benchmark"))
+            raise _located(path, place, ("question_id", "missing, where it must be a whole number or text"))
+        if name not in known:
+            raise _located(path, place, ("question_id", f"{name} is no question of the benchmark"))
         if name in seen:
-            raise located(path, number, ("question_id", f"{name} stands twice"))
+            raise _located(path, place, ("question_id", f"{name} stands twice"))
         seen.add(name)
         choices = row.get("choices")
         turns = (
             choices[0].get("turns") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
         )
-        old = questions[place[name]]
+        old = questions[known[name]]
         told = None if turns is None else _turns_of(turns, len(old.turns))
         if told is None:
-            raise located(path, number, ("choices[0].turns", "not a list of a text for each turn"))
+            raise _located(path, place, ("choices[0].turns", "not a list of a text for each turn"))
         if any(one is not None for one in old.references) and told != old.references:
-            raise located(path, number, ("choices[0].turns", f"question {name} has another reference in the benchmark"))
-        found[place[name]] = Question(old.id, old.category, old.subcategory, old.turns, told)
+            raise _located(path, place, ("choices[0].turns", f"question {name} has another reference in the benchmark"))
+        found[known[name]] = Question(old.id, old.category, old.subcategory, old.turns, told)
     return found, digest.hexdigest()
 
 
@@ -209,7 +270,7 @@ def question_of(told: Any, kind: str) -> Question | Problem:
     for name in ("id", "category", "subcategory"):
         if not isinstance(told[name], str):
             return name, not_as(told, name, "text")
-    known = MT_TEMPERATURES if kind == MT_BENCH else dict.fromkeys(BY_NAME.values())
+    known = MT_TEMPERATURES if kind == MT_BENCH else CATEGORIES
     if told["category"] not in known:
         return "category", f"{shown(told['category'])} is none of {', '.join(known)}"
     turns, references = told["turns"], told["references"]

@@ -43,7 +43,22 @@ CATEGORIES: Mapping[str, Category] = {
 }
 """AlignBench's, by the name that reports use."""
 
-BY_NAME: Mapping[str, str] = {one.zh: name for name, one in CATEGORIES.items()} | {name: name for name in CATEGORIES}
+_IN_ENGLISH: Mapping[str, str] = {
+    "mathematics": "math",
+    "logical reasoning": "logic",
+    "fundamental language ability": "fundamental",
+    "advanced chinese understanding": "chinese",
+    "open-ended questions": "open",
+    "writing ability": "writing",
+    "task-oriented role play": "role",
+    "professional knowledge": "professional",
+}
+BY_NAME: Mapping[str, str] = {
+    **{one.zh: name for name, one in CATEGORIES.items()},
+    **{name: name for name in CATEGORIES},
+    **_IN_ENGLISH,
+}
+"""The categories of AlignBench by how files call them, in lower case: as its file and its paper do, or as reports."""
 
 SUBCATEGORIES: Mapping[str, str] = {
     **dict.fromkeys(("翻译", "实用文体写作", "创意文体写作", "专业文体写作", "其他写作类"), MAKING),
@@ -75,6 +90,21 @@ MT_TEMPERATURES: Mapping[str, float] = {
     "humanities": 0.1,
 }
 """MT-Bench's categories, and the temperature at which a model answers each."""
+
+MT_BY_NAME: Mapping[str, str] = {
+    **{name: name for name in MT_TEMPERATURES},
+    "写作": "writing",
+    "角色扮演": "roleplay",
+    "信息抽取": "extraction",
+    "信息提取": "extraction",
+    "数学": "math",
+    "编程": "coding",
+    "代码": "coding",
+    "推理": "reasoning",
+    "理工": "stem",
+    "人文": "humanities",
+}
+"""MT-Bench's categories by how files call them, in lower case."""
 
 OFFICIAL_TEMPERATURE, OFFICIAL_TOKENS = 1.0, 2000
 """COIG-P's own run: the server's temperature, whatever the category, and so many tokens."""

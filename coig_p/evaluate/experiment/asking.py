@@ -140,6 +140,9 @@ def write_results(
     """
     kept = read_kept(answers_in(answers), ANSWERS)
     judging = Judging(kept, judge, prompts)
+    again = estimate(judging.work(), ledger).paid_again
+    if again:
+        say(f"{judge.endpoint.name}: {counted(again, 'request')} paid again: the prompt changed since the answers came")
     before = spent_before(ledger, judge)
     _ask(judging.work(), ledger, None if judge.max_cost is None else judge.max_cost - before.most, say, watched)
     header: dict[str, Any] = {

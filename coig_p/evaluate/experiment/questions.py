@@ -1,7 +1,7 @@
 """Which questions a judge's scores must be of: those of the benchmark's file; else the same of every cell.
 
-A benchmark with a command that answers may be any file. Where it is JSON Lines, and every row has an id, or every row a
-question_id, those are its questions.
+A benchmark with a command that answers may be any file. Where it is JSON Lines or a JSON list, and every row has an id,
+or every row a question_id, those are its questions.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def ids_of(path: Path) -> frozenset[str] | None:
     """The ids of a benchmark's questions; None where its file is no list of rows that all have one."""
     try:
         text = read_small(path, _MOST).removeprefix("\ufeff")
-        rows = [strict_json(line) for line in text.split("\n") if line.strip()]
+        is_list = text.lstrip().startswith("[")
+        rows = strict_json(text) if is_list else [strict_json(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError):
         return None
     if not rows or not all(isinstance(row, dict) for row in rows):
