@@ -222,7 +222,8 @@ def test_answers_come_of_the_ledger_where_only_the_code_changed(tmp_path: Path, 
 
 
 def test_a_question_that_is_mended_is_asked_again_and_no_other(tmp_path: Path, judge: ScriptedServer) -> None:
-    path = write(tmp_path, judge)
+    text = TEXT.split('\n[[pairs]]\nname = "margin 3"')[0] + TEXT[TEXT.index("\n[export]") :]
+    path = write(tmp_path, judge, text)
     told = said("experiment", path, "--trust")
     paid, answered = dict(judge.seen), len(lines_of(tmp_path / "answered.txt"))
     file = tmp_path / "align.jsonl"
@@ -231,14 +232,12 @@ def test_a_question_that_is_mended_is_asked_again_and_no_other(tmp_path: Path, j
     lines[5] = json.dumps({**row, "question": row["question"] + "请说明理由。"}, ensure_ascii=False)
     file.write_text("\n".join(lines) + "\n", "utf-8")
     again = said("experiment", path, "--trust")
-    assert again["made"] == {"answer": 3, "judge": 3}, "as their keys are others"
-    assert len(lines_of(tmp_path / "answered.txt")) == answered + 3
-    assert sum(judge.seen.values()) == sum(paid.values()) + 3
+    assert again["made"] == {"answer": 2, "judge": 2}, "as their keys are others"
+    assert len(lines_of(tmp_path / "answered.txt")) == answered + 2
+    assert sum(judge.seen.values()) == sum(paid.values()) + 2
     assert set(judge.seen.values()) == {1}
     others = [[row for row in each["rows"] if row["test"] == "MT-Bench-zh"] for each in (told, again)]
     assert others[0] == others[1]
-    said("experiment", path, "--trust")
-    assert sum(judge.seen.values()) == sum(paid.values()) + 3
 
 
 def test_a_judge_gets_no_key_that_is_not_meant(
