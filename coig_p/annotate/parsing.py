@@ -10,7 +10,8 @@
    or in its row or below it in a table (`tables`); behind a plain label where a line or clause begins (评分, score),
    or in a sentence that gives it; alone on the last line, a bare number where a paragraph ends before it, or on the
    first before reasons. A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does
-   one that supposes or refuses, or that speaks of a part or of somebody else's. What they are called stands in
+   one that supposes or refuses, that speaks of a part or of somebody else's, or that is called an example behind it
+   (`examples`). What they are called stands in
    `labels`, and `plain` brings a text into one form first.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
    may a word of correction follow with another, nor may two responses have a score each: "several".

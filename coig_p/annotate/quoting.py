@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
+from coig_p.annotate.examples import CALLED_EXAMPLE
 from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD, RESPONSE, RESPONSE_EN
 
 _DIGIT = re.compile(r"[0-9一二三四五六七八九十]")
@@ -71,14 +72,16 @@ _SHOWN = re.compile(
     r"(?:写?[是为着有了道]|出现|\b(?:is|reads|says)\b)[*_ ]*\n+[^\n]+",
     re.IGNORECASE,
 )
-# "this is from the answer", "that is not my score": what stands before it in its line, or in the lines above.
+# "this is from the answer", "that is not my score", "the above is an example": what stands before it in its line, or
+# in the lines above.
 _DISOWNED = re.compile(
     rf"(?P<this>(?:以上|上述|上面|这|此|this|the above)[^\n。，,;；]{{0,10}}?)?"
     rf"(?:[来出摘引]自[^\n。，,;；对]{{0,6}}{_ANSWER}|不作数|不算数|"
     r"(?:不是|并非)(?:我|本人)(?:的[评打给分总]|[给打])|"
     rf"\b(?:not my|not mine|(?:from|part of) the {RESPONSE_EN}|isn't m(?:y|ine))\b)|"
     rf"(?P<these>(?:以上|上述|上面|这|此)[^\n。，,;；]{{0,8}}?[是为][^\n。，,;；]{{0,4}}{_ANSWER}"
-    r"(?:自己|本身|自身|里|中|末尾|原文|的话|(?=[\n。]|$))|以上为?是?原文)",
+    r"(?:自己|本身|自身|里|中|末尾|原文|的话|(?=[\n。]|$))|以上为?是?原文)|"
+    rf"(?P<example>{CALLED_EXAMPLE})",
     re.IGNORECASE,
 )
 _DISOWNED_LENGTH = 2000
@@ -196,7 +199,7 @@ def _disowned(text: str) -> str:
         least = max(end, found.start() - _DISOWNED_LENGTH)
         start = max(least, text.rfind("\n", least, found.start()) + 1)
         if not _DIGIT.search(text, start, found.start()):
-            if not found["this"] and not found["these"]:
+            if not (found["this"] or found["these"] or found["example"]):
                 continue
             above = text[least:start].rstrip()
             start = least + above.rfind("\n\n") + 1

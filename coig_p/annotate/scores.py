@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from coig_p.annotate.examples import called_example
 from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL, RESPONSE, RESPONSE_EN, SUBJECT
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
 from coig_p.annotate.score_tables import in_row
@@ -426,7 +427,7 @@ def _begins(text: str, found: Found) -> bool:
 
 def closed(said: str) -> str:
     """The text without the words with which a judge takes its leave."""
-    return _CLOSING.sub("", said).rstrip()
+    return _CLOSING.sub(lambda line: line[0] if called_example(line[0]) else "", said).rstrip()
 
 
 def _last_line(said: str) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from coig_p.cli.annotate.common import FILE, approve_wishes, trusting
+from coig_p.cli.annotate.live import watched
 from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, one_line, say, table
 from coig_p.cli.tree import command
@@ -98,7 +100,7 @@ def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: 
     from coig_p.evaluate.experiment.run import run_experiment
     from coig_p.evaluate.experiment.table import make_table
 
-    ran = run_experiment(found, keep_going=keep_going, say=lambda line: say(one_line(line)))
+    ran = run_experiment(found, keep_going=keep_going, say=_say, watched=partial(watched, json_))
     made = make_table(found, ran)
     result = json.dumps(made.to_dict(), ensure_ascii=False, indent=1) + "\n"
     with atomic_file(found.folder / "result.json") as stream:
@@ -120,6 +122,12 @@ def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: 
         raise SystemExit(1)
 
 
+def _say(text: str) -> None:
+    """A line of progress, or an error that shows the end of a log, in lines."""
+    for one in text.split("\n"):
+        say(one_line(one))
+
+
 def _show(made: Table, language: str) -> None:
     from coig_p.evaluate.experiment.report import sections
 
@@ -132,6 +140,8 @@ def _show(made: Table, language: str) -> None:
 
 
 def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
+    from coig_p.evaluate.experiment.config import JudgeCommand
+
     if json_:
         click.echo(json_text({"folder": str(found.folder), **plan.to_dict()}))
     else:
@@ -153,7 +163,7 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
             click.echo(
                 "Each checkpoint of a training answers the validation benchmark: here one a training is counted."
             )
-        for line in _costs(plan):
+        for line in _costs(plan, aligned=not isinstance(found.judge, JudgeCommand)):
             click.echo(one_line(line))
         for problem in plan.damaged:
             click.echo(one_line(f"damaged, to be made anew: {problem}"))
@@ -163,7 +173,8 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
         raise SystemExit(1)
 
 
-def _costs(plan: Plan) -> list[str]:
+def _costs(plan: Plan, *, aligned: bool) -> list[str]:
+    """About what is still to be paid, in lines; `aligned`: coigp align judges, and a judge's file has the prices."""
     cost, lines = plan.cost, []
     for one in cost.judges:
         money = "" if one.currency is None else f" {one.currency}"
@@ -174,7 +185,8 @@ def _costs(plan: Plan) -> list[str]:
         )
     if cost.judgings and not cost.judges:
         priced = "not priced: judge.price says what one costs" if cost.judging is None else f"about {cost.judging:.2f}"
-        lines.append(f"{counted(cost.judgings, 'judging')}, {priced}")
+        unknown = "not priced: what stands in the way has to go first"
+        lines.append(f"{counted(cost.judgings, 'judging')}, {unknown if aligned else priced}")
     if cost.trainings:
         told = counted(cost.trainings, "training")
         if cost.hours is not None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from coig_p.core.lengths import LengthReport
+from coig_p.core.text import counted
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class WrittenSplit:
         queries_left_out: conversations that the rows cannot show; None where none was to be left out.
         queries_excluded: of the option `exclude`; None where there was none.
         balanced: None where lengths were not to be balanced.
+        rows_repeated: pairs with the texts of another of their query, before weights, and before lengths are balanced.
+        both_labels: of forms with labels, answers to a query that stand under both, in rows of two responses.
     """
 
     rows: int
@@ -84,6 +87,8 @@ class WrittenSplit:
     balanced: Balanced | None = None
     queries_without_response: int | None = None
     queries_beside: int | None = None
+    rows_repeated: int = 0
+    both_labels: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what does not apply is left out."""
@@ -101,6 +106,8 @@ class WrittenSplit:
             found["queries_left_out"] = self.queries_left_out
         if self.queries_excluded is not None:
             found["queries_excluded"] = self.queries_excluded
+        told = {"rows_repeated": self.rows_repeated, "both_labels": self.both_labels}
+        found |= {name: count for name, count in told.items() if count}
         if self.balanced is not None:
             found["balanced"] = asdict(self.balanced)
         return found
@@ -142,6 +149,21 @@ class Written:
     one_per: str | None = None
     preset: str | None = None
     notes: tuple[str, ...] = ()
+
+    def alike(self) -> tuple[str, ...]:
+        """What there is to say of rows with the same texts, as notes."""
+        repeated, both = (
+            sum(getattr(split, name) for split in self.splits.values()) for name in ("rows_repeated", "both_labels")
+        )
+        pairs = (
+            f"{counted(repeated, 'pair')} with the texts of another pair of the same query: two of its responses are "
+            "one text"
+        )
+        labels = (
+            f"{counted(both, 'completion')} under both labels: two responses of a query are one text, chosen more "
+            "often than rejected by the scores of one alone"
+        )
+        return (*([pairs] if repeated else []), *([labels] if both else []))
 
     def to_dict(self) -> dict[str, Any]:
         """What shards.json says."""

@@ -98,6 +98,8 @@ def write_splits(journal: Journal, shuffled: Shuffled, source: Source, workers: 
             queries_beside=source.singles[name].left_out if name in source.singles else None,
             queries_left_out=source.left_out[name] if source.skips else None,
             queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
+            rows_repeated=source.alike[name] if form.label is None else 0,
+            both_labels=source.alike[name] if form.label is not None else 0,
             balanced=source.balances[name].result() if name in source.balances else None,
         )
         for name, own in sizes.items()

@@ -18,6 +18,7 @@ from coig_p.core.lengths import Lengths
 from coig_p.engine.journal import Journal
 from coig_p.engine.local import Workers
 from coig_p.errors import DataError, UsageError
+from coig_p.export.alike import count_alike
 from coig_p.export.balance import Balance
 from coig_p.export.shuffle import Held, Parts, Shuffled, Spill, spill_to, spilled
 from coig_p.export.single import OnePer, responses_of
@@ -45,7 +46,8 @@ class _Dealt:
 
     Attributes:
         held: where its rows lie.
-        rows, without_pairs, without_response, left_out, excluded: as a Source counts them, `rows` by split and domain.
+        rows, without_pairs, without_response, left_out, excluded, alike: as a Source counts them, `rows` by split and
+            domain.
     """
 
     queries: int
@@ -55,6 +57,7 @@ class _Dealt:
     without_response: Counter[str]
     left_out: Counter[str]
     excluded: Counter[str]
+    alike: Counter[str]
 
     def to_json(self) -> dict[str, Any]:
         """For a journal."""
@@ -98,6 +101,7 @@ class Source:
         self.without_response: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.excluded: Counter[str] = Counter()
+        self.alike: Counter[str] = Counter()
         seed = selection.pairs.seed
         self.balances = {part.name: Balance(seed) for part in self.parts if balance_length}
         self.response_of = response_of
@@ -221,6 +225,7 @@ class Source:
         self.without_response.update(dealt.without_response)
         self.left_out.update(dealt.left_out)
         self.excluded.update(dealt.excluded)
+        self.alike.update(dealt.alike)
 
     def _empty(self) -> Source:
         """The same, of no row yet, and without the names of all files, which no shard needs."""
@@ -228,6 +233,7 @@ class Source:
         other.store = replace(self.store, manifest=replace(self.store.manifest, files=()))
         other.counts = {part.name: Counter() for part in self.parts}
         other.without_pairs, other.without_response, other.left_out, other.excluded = (Counter() for _ in range(4))
+        other.alike = Counter()
         return other
 
     def deal_shard(self, folder: Path, parts: Parts, number: int, file: StoreFile) -> _Dealt:
@@ -239,7 +245,8 @@ class Source:
             queries += more
 
         held = own._deal_file(file, number, folder, parts, {}, advance)
-        return _Dealt(queries, held, own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded)
+        told = (own.counts, own.without_pairs, own.without_response, own.left_out, own.excluded, own.alike)
+        return _Dealt(queries, held, *told)
 
     def _deal_file(
         self,
@@ -299,6 +306,8 @@ class Source:
                 self.without_pairs[name] += batch.num_rows - len(rows)
         if self.lengths is not None:
             rows = rows.take(np.flatnonzero(self._short(rows, self.lengths)))
+        if self.form.rows != "sft":
+            self.alike[name] += count_alike(rows)
         for one in passes(self.selection.weight(name, domain)):
             shown = rows
             if is_partial(one):

@@ -20,7 +20,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,11 @@ from coig_p.export.shards import write_splits
 from coig_p.export.single import check_single
 from coig_p.export.source import Source
 from coig_p.export.trainers import TRAINERS, find_form, row_form
+from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import check_exclusion
 from coig_p.pairs.plan import ShardConfig
-from coig_p.pairs.selection import one_split, select
+from coig_p.pairs.selection import Selection, one_split, select
 from coig_p.pairs.shapes import held as held_rows
 from coig_p.pairs.splits import TRAIN, SplitConfig
 from coig_p.pairs.turns import SKIP
@@ -126,29 +126,10 @@ def export_store(
         UsageError: an option that cannot be right for this store, or `out` cannot be used.
         DataError: a row that the trainer could not learn from, or no rows at all.
     """
-    choose = partial(find_form, config.trainer, conversational=config.conversational, system=config.system)
-    choose()  # what cannot be right for any store is said before one is opened
+    _form(config)  # what cannot be right for any store is said before one is opened
     opened = store if isinstance(store, Store) else Store.open(store)
     check_export(out, opened.path, overwrite)
-    manifest = opened.manifest
-    splits = (one_split(manifest, config.split, config.splits),)
-    holds = held_rows(manifest, config.domains or manifest.domains, splits, config.pairs.exclude, opened.rows_of)
-    form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
-    if config.balance_length:
-        check_balanced(form)
-    check_single(form, manifest, config.response_of, config.one_per, bool(config.weights))
-    selection = select(
-        manifest,
-        replace(config.pairs, format=form.rows),
-        domains=config.domains,
-        splits=splits,
-        cut=config.splits,
-        order=config.order,
-        weights=config.weights,
-        form=row_form(form),
-        read=opened.rows_of,
-    )
-    check_exclusion(opened, selection.pairs.exclude)
+    form, selection = resolve_export(opened, config)
     check_num_proc(num_proc)
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
     source = Source(
@@ -186,7 +167,7 @@ def export_store(
             one_per=config.one_per,
             preset=config.preset,
         )
-        written = replace(written, notes=TRAINERS[form.trainer].notes(written))
+        written = replace(written, notes=(*written.alike(), *TRAINERS[form.trainer].notes(written)))
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
         shards = [shard.path for split in written_splits.values() for shard in split.shards]
@@ -218,6 +199,39 @@ def _tell_taken_up(journal: Journal, out: Path, shards: int) -> None:
         read = sum(task.startswith(f"{_SPILLED}/") for task in journal.taken_up)
         words = "%s: going on where a run was stopped: %s of %s shards are read, %s files are written"
         _logger.warning(words, printable(str(out)), read, shards, len(journal.taken_up) - read)
+
+
+def resolve_export(store: Store, config: ExportConfig) -> tuple[Form, Selection]:
+    """In which form an export's rows are, and which they are, before any is made.
+
+    Raises:
+        UsageError: an option that cannot be right for this store: a threshold that nothing meets, conversations that
+            the form cannot show.
+    """
+    manifest = store.manifest
+    splits = (one_split(manifest, config.split, config.splits),)
+    holds = held_rows(manifest, config.domains or manifest.domains, splits, config.pairs.exclude, store.rows_of)
+    form = _form(config, holds=holds, multi_turn=config.pairs.multi_turn)
+    if config.balance_length:
+        check_balanced(form)
+    check_single(form, manifest, config.response_of, config.one_per, bool(config.weights))
+    selection = select(
+        manifest,
+        replace(config.pairs, format=form.rows),
+        domains=config.domains,
+        splits=splits,
+        cut=config.splits,
+        order=config.order,
+        weights=config.weights,
+        form=row_form(form),
+        read=store.rows_of,
+    )
+    check_exclusion(store, selection.pairs.exclude)
+    return form, selection
+
+
+def _form(config: ExportConfig, **held: Any) -> Form:
+    return find_form(config.trainer, conversational=config.conversational, system=config.system, **held)
 
 
 def check_export(out: Path, store: Path, overwrite: bool) -> None:

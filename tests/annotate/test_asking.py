@@ -261,7 +261,7 @@ def test_an_endpoint_that_refuses_all_it_is_asked_is_left(tmp_path: Path) -> Non
     models = Models({"refused": 1.0})
     asker, _ = ask(tmp_path, models, Endpoint("e", "m", "http://h/v1", concurrency=1), 100)
     assert models.replies == {"refused": 20}
-    assert str(asker.ports["e"].gate.left).startswith("it refused its first 20 requests")
+    assert str(asker.ports["e"].gate.left).startswith("it refused its first 20 attempts")
 
 
 def test_one_that_is_down_is_left_after_give_up(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_an_endpoint_is_left_once_it_denies_everything(answered: bool, most: int
         gate.denied("no")
         assert gate.left is None
     gate.denied("no")
-    assert gate.left == "it refused its last 100 requests: no"
+    assert gate.left == "it refused its last 100 attempts: no"
 
 
 def test_a_pause_that_the_server_asks_for_holds_everybody() -> None:

@@ -277,7 +277,7 @@ def test_one_that_denies_everything_is_left_and_tried_again_while_others_work(tm
     assert len(broken.taken) == 200
     assert (len(slow.taken), asker.failed) == (48, {"a": 0})
     assert lines == [
-        "a is left for 30 s: it refused its first 20 requests: 401: no key",
+        "a is left for 30 s: it refused its first 20 attempts: 401: no key",
         "a is left for 60 s: 401: no key",
         "a is left for 120 s: 401: no key",
         "a answers again",

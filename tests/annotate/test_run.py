@@ -173,7 +173,7 @@ def test_a_wrong_key_leaves_the_endpoint_soon_and_is_written_nowhere(
         report = run_stages(config)
         assert 20 <= server.received["m-1"] <= 21, "perhaps some requests alone are denied"
     assert exit_code(report) == 3
-    assert "it refused its first 20 requests: 401: no such key: Bearer ***" in report.left["m-1"]
+    assert "it refused its first 20 attempts: 401: no such key: Bearer ***" in report.left["m-1"]
     assert b"very-secret" not in b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
     check_accounts(config)
 

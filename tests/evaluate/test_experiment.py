@@ -221,10 +221,33 @@ def test_a_command_that_writes_nothing_or_leads_out_is_refused(tmp_path: Path) -
     assert "is a link that leads out of its folder" in run("experiment", path, "--trust", code=1).stderr
 
 
+def test_a_plan_says_which_exports_cannot_be_as_the_export_does(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=ONE.replace("threshold = 3", "threshold = 10"))
+    rows = store_rows("two", (9, 5))
+    rows[0]["messages"] = [
+        {"role": role, "content": text, "extra": None}
+        for role, text in (("user", "hi"), ("assistant", "hello"), ("user", "two 0?"))
+    ]
+    make_store(tmp_path / "two", rows)
+    found = planned(path, code=1)["obstacles"]
+    assert len(found) == 4, "one at the threshold of one store, three of the other"
+    done = run("experiment", path, "--trust", code=2)
+    assert found[0] == done.stderr.splitlines()[-1].removeprefix("error: ")
+    assert "of one / margin 3 / seed 3: threshold 10: no two scores from 1 to 10 are so far apart" in found[0]
+    assert all("math holds 1 query that is a conversation, which" in one for one in found[1:])
+    assert not (tmp_path / "grid" / "made").exists() or not list((tmp_path / "grid" / "made").glob("train-*"))
+
+
 def test_keep_going_leaves_out_what_failed(tmp_path: Path) -> None:
     path = write_experiment(tmp_path, text=SEEDS)
     script = (tmp_path / "train.py").read_text("utf-8")
-    (tmp_path / "train.py").write_text(script + "\nif seed == '4': raise SystemExit(3)\n", "utf-8")
+    failing = "\nif seed == '4': print('first'); raise SystemExit('no \\x1b[2J memory')\n"
+    (tmp_path / "train.py").write_text(script + failing, "utf-8")
+    done = run("experiment", path, "--trust", "--keep-going", code=1)
+    lines = done.stderr.splitlines()
+    at = next(at for at, line in enumerate(lines) if "failed with exit code 1. The end of" in line)
+    assert lines[at + 1 : at + 3] == ["  first", "  no \\u001b[2J memory"]
+    assert "log: no \\u001b[2J memory" in done.stdout, "in the table"
     told = ran(path, "--keep-going", code=1)
     assert len(told["failed"]) == 2
     assert all(row["missing_seeds"] == [4] and len(row["by_seed"]) == 1 for row in told["rows"])

@@ -20,6 +20,8 @@ from experimenting import kill, start, store_rows, wait_for
 from make import make_store
 from through_align import SERVER, lines_of, write_align, write_judge, write_mt, write_train
 
+from coig_p.annotate.asking.costs import MONEY
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 
 TEXT = """
@@ -219,6 +221,25 @@ def test_answers_come_of_the_ledger_where_only_the_code_changed(tmp_path: Path, 
     assert lines_of(tmp_path / "served.txt") == served
 
 
+def test_a_question_that_is_mended_is_asked_again_and_no_other(tmp_path: Path, judge: ScriptedServer) -> None:
+    text = TEXT.split('\n[[pairs]]\nname = "margin 3"')[0] + TEXT[TEXT.index("\n[export]") :]
+    path = write(tmp_path, judge, text)
+    told = said("experiment", path, "--trust")
+    paid, answered = dict(judge.seen), len(lines_of(tmp_path / "answered.txt"))
+    file = tmp_path / "align.jsonl"
+    lines = file.read_text("utf-8").splitlines()
+    row = json.loads(lines[5])
+    lines[5] = json.dumps({**row, "question": row["question"] + "请说明理由。"}, ensure_ascii=False)
+    file.write_text("\n".join(lines) + "\n", "utf-8")
+    again = said("experiment", path, "--trust")
+    assert again["made"] == {"answer": 2, "judge": 2}, "as their keys are others"
+    assert len(lines_of(tmp_path / "answered.txt")) == answered + 2
+    assert sum(judge.seen.values()) == sum(paid.values()) + 2
+    assert set(judge.seen.values()) == {1}
+    others = [[row for row in each["rows"] if row["test"] == "MT-Bench-zh"] for each in (told, again)]
+    assert others[0] == others[1]
+
+
 def test_a_judge_gets_no_key_that_is_not_meant(
     tmp_path: Path, judge: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +255,10 @@ def test_a_judge_gets_no_key_that_is_not_meant(
     assert any("AWS_SECRET is not set" in one for one in said("experiment", path, "--plan", code=1)["obstacles"])
     file.unlink()
     assert "judge.toml" in run("experiment", path, "--trust", code=2).stderr
+    (tmp_path / "align.jsonl").unlink()
+    plan = run("experiment", path, "--plan", code=1).stdout
+    assert "judgings, not priced: what stands in the way has to go first" in plan
+    assert "judge.price" not in plan, "a table with an endpoint takes none"
 
 
 def test_a_budget_that_is_reached_and_a_judge_that_is_gone_go_on_later(tmp_path: Path, judge: ScriptedServer) -> None:
@@ -279,6 +304,83 @@ def test_a_server_that_ends_while_it_is_asked_or_has_another_model_is_said_at_on
     done = run("experiment", path, "--trust", code=3)
     assert "asked for model, as serve.model says; at /v1/models the server has another" in done.stderr
     assert "404" in done.stderr
+
+
+def test_a_budget_is_over_all_that_a_judge_was_asked_also_otherwise(tmp_path: Path, judge: ScriptedServer) -> None:
+    path = write(tmp_path, judge)
+    file = tmp_path / "judge.toml"
+    text = file.read_text("utf-8").replace("asks = 1", "asks = 1\nmax_cost = 0.03")
+    file.write_text(text, "utf-8")
+    run("experiment", path, "--trust", code=1)
+    (first,) = said("experiment", path, "--plan")["cost"]["judges"]
+    assert 0 < first["spent"] <= 0.03
+    asked = sum(judge.seen.values())
+    otherwise = text.replace("max_tokens = 500", "max_tokens = 501")
+    file.write_text(otherwise, "utf-8")
+    assert said("experiment", path, "--plan")["cost"]["judges"][0]["spent"] == first["spent"]
+    assert "max_cost of its file is reached" in run("experiment", path, "--trust", code=1).stderr
+    assert sum(judge.seen.values()) == asked, "of its rest no further request can be paid"
+    file.write_text(otherwise.replace("0.03", "0.06"), "utf-8")
+    run("experiment", path, "--trust", code=1)
+    (second,) = said("experiment", path, "--plan")["cost"]["judges"]
+    ledgers = list((tmp_path / "grid" / "ledgers").glob("judge-*"))
+    assert len(ledgers) == 2
+    kept = []
+    for one in ledgers:
+        with Ledger.open(one) as ledger:
+            kept.append(ledger.spent().paid / MONEY)
+    assert second["spent"] == pytest.approx(sum(kept))
+    assert 0.03 < second["spent"] <= 0.06
+    file.write_text(otherwise.replace("0.03", "0.02"), "utf-8")
+    told = said("experiment", path, "--plan", code=1)
+    assert any("judge.toml: its max_cost, 0.02, is reached" in one for one in told["obstacles"])
+    file.write_text(otherwise.replace("USD", "CNY"), "utf-8")
+    done = run("experiment", path, "--trust", code=2)
+    assert "USD there, and its file now has prices in CNY" in done.stderr
+    file.write_text(text.replace('name = "judge"', 'name = "another"').replace("0.03", "5"), "utf-8")
+    assert said("experiment", path, "--plan")["cost"]["judges"][0]["spent"] == 0
+    run("experiment", path, "--trust")
+
+
+FAILING = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b"out of memory")
+    def log_message(self, *words):
+        pass
+if sys.argv[1] == "some/model":
+    HTTPServer(("127.0.0.1", int(sys.argv[2])), Server).serve_forever()
+"""
+
+
+def test_a_server_with_nothing_but_errors_is_told_of_and_left_and_other_cells_go_on(
+    tmp_path: Path, judge: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, judge, TEXT.split('\n[[benchmarks]]\nname = "MT')[0])
+    (tmp_path / "server.py").write_text(FAILING + SERVER, "utf-8")
+    monkeypatch.setattr("coig_p.cli.annotate.live._MINUTE", 1)  # seconds between lines
+    monkeypatch.setattr("coig_p.evaluate.experiment.config.GIVE_UP", 1.5)
+    for name in ("_COOLDOWN", "_LONGEST_COOLDOWN"):
+        monkeypatch.setattr(f"coig_p.annotate.asking.limits.{name}", 0.1)
+    done = run("experiment", path, "--trust", "--keep-going", code=1)
+    lines = done.stderr.splitlines()
+    shown = next(line for line in lines if line.startswith("0 of 24 requests"))
+    assert "model 0/24" in shown
+    assert "out of memory" in shown
+    failed = next(line for line in lines if "step answer of untrained" in line)
+    assert "no answer for" in failed
+    assert "out of memory" in failed
+    assert "failed: 1 cell." in done.stderr
+    answered = Counter(lines_of(tmp_path / "answered.txt"))
+    assert sorted(answered.values()) == [24, 24], "of the other two"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Asked:
         sent, failed: attempts, and requests that failed, in this run.
         abandoned: requests that were in flight and not waited for.
         left: why the endpoint was left; None where it was not.
+        last: the server's last words about a request that it did not answer, in this run.
         stopped: interrupted, budget, time, gone, or None.
         cost: what all runs of the ledger cost so far.
     """
@@ -48,6 +49,7 @@ class Asked:
     failed: int = 0
     abandoned: int = 0
     left: str | None = None
+    last: str | None = None
     stopped: str | None = None
     cost: Spent = field(default_factory=Spent)
 
@@ -298,6 +300,7 @@ async def _ask(
         found.abandoned = sum(ledger.recover("abandoned", "stopped").values())
         found.sent, found.failed, found.stopped = asker.asked.total(), (+asker.failed).total(), asker.stopped
         found.left = next((port.gate.left for port in asker.ports.values() if port.gate.left is not None), None)
+        found.last = next((port.last for port in asker.ports.values() if port.last is not None), None)
 
 
 async def _stop_where(asker: Asker, gone: Callable[[], bool]) -> None:

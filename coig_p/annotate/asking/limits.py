@@ -197,7 +197,7 @@ class Gate:
             self.leave(reason)
         elif self.denials >= (_LATER_DENIALS if self._answered else _DENIALS):
             which = "last" if self._answered else "first"
-            self.leave(f"it refused its {which} {self.denials} requests: {reason}")
+            self.leave(f"it refused its {which} {self.denials} attempts: {reason}")
 
     def leave(self, reason: str, rest: float = 0.0) -> None:
         """Ask this endpoint nothing more before a rest of that many seconds at least; infinite: in this run."""

@@ -3,8 +3,8 @@
 AlignBench: the last object {…} that names a dimension counts. It must be whole: each expected dimension and the overall
 with a whole number from 1 to 10, whatever the quotes, spaces, or width of its punctuation. Nothing but the object that
 stands last is ever taken for it: where that one cannot be read, the judgement is invalid. Objects that stand in the
-material that was judged, or in quotation marks, are not the judge's. A score that is also said in words must be the
-same one.
+material that was judged, or in quotation marks, are not the judge's, and one that is called an example behind it gives
+no score. A score that is also said in words must be the same one.
 
 MT-Bench-zh: the rating [[n]], a whole number from 1 to 10. All that are given must be the same one, also in words.
 """
@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from coig_p.annotate.examples import called_example
 from coig_p.evaluate.align.kinds import OVERALL
 from coig_p.reward.judging.given import is_given, is_given_alone
 
@@ -143,6 +144,8 @@ def _scores(text: str, wanted: tuple[str, ...], material: Sequence[str]) -> Read
         return Read(None, "malformed")
     outside = _without(text, [(one.begin, one.end) for one in _objects(text)] + quoted)
     behind = outside[last.end :]
+    if called_example(text[last.end - 1 : last.end] + behind):
+        return Read(None, "not-given")
     if _TAKEN_BACK.search(behind) or any(one in behind for one in _OPENS):
         return Read(None, "several")
     earlier = [_whole(_pairs(one.inner), wanted).scores for one in found[:-1]]
@@ -272,6 +275,8 @@ def read_rating(text: str, material: Sequence[str] = ()) -> Read:
         return Read(None, "several")
     if len(_plain(_MARK.sub("", text))) >= _LEAST_COPIED and any(_plain(text) in _plain(one) for one in material):
         return Read(None, "quoted")
+    if marks and called_example(bare[marks[-1].end() - 1 :]):
+        return Read(None, "not-given")
     if final is None and not any(_is_rating_given(bare, one.start(), one.end()) for one in marks):
         return Read(None, "not-given")
     number = said.pop()

@@ -21,6 +21,10 @@ from coig_p.pairs.splits import SplitConfig
 UNTRAINED = "untrained"
 VALIDATION, TEST = "validation", "test"
 _PARTS = {"pairs": PairConfig, "splits": SplitConfig, "order": ShardConfig}
+# Seconds without any answer, all of them errors, after which a server that was started here is left, where another
+# one has 15 minutes. It had said that it is ready; nobody else uses it, and nobody will start it again. What passes by
+# itself (a moment without memory) is over by then, and what a request waits for, 120 seconds, is waited for once more.
+GIVE_UP = 120.0
 _FILES = ("calibrate", "exclude", "clusters", "tokenizer")
 """Options of an export that name a file."""
 
@@ -184,6 +188,7 @@ class AlignAnswer:
             model=model,
             base_url=url,
             concurrency=self.concurrency,
+            give_up=GIVE_UP,
             system=self.system,
             parameters=self.parameters,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from coig_p.annotate.asking.costs import MONEY
 from coig_p.errors import CoigPError
 from coig_p.evaluate.experiment.asking import JudgeCost, Judgings, judge_ledger
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
@@ -16,9 +17,11 @@ from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experi
 from coig_p.evaluate.experiment.grid import Cell, baselines, cells
 from coig_p.evaluate.experiment.questions import Reader
 from coig_p.evaluate.experiment.running import environment_for, find_program
-from coig_p.evaluate.experiment.steps import ANSWER, JUDGE, KINDS, TRAIN, Inputs, export_step
+from coig_p.evaluate.experiment.steps import ANSWER, JUDGE, KINDS, TRAIN, Inputs, export_options, export_step
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, nothing
+from coig_p.export.write import resolve_export
 from coig_p.store.locate import open_located
+from coig_p.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class _Planner(Walk):
     steps: list[tuple[str, str]] = field(default_factory=list)
     at_least: bool = False
     obstacles: list[str] = field(default_factory=list)
-    _opened: set[str] = field(default_factory=set)
+    _opened: dict[str, Store | None] = field(default_factory=dict)
+    _resolved: set[str] = field(default_factory=set)
     _seen: set[object] = field(default_factory=set)
     _hours: list[float] = field(default_factory=list)
     _answered: dict[str, list[Path]] = field(default_factory=dict)
@@ -176,12 +180,22 @@ class _Planner(Walk):
         made = self._look(step)
         assert cell.arm.dataset is not None
         store = self.inputs.store(cell.arm.dataset.store)
-        if made is None and not store.is_remote and store.root not in self._opened:
-            self._opened.add(store.root)
+        if made is not None or store.is_remote or step.key in self._resolved:
+            return made
+        self._resolved.add(step.key)
+        if store.root not in self._opened:
             try:
-                open_located(store)  # as the export does: every file of the manifest, a README too, by its size
+                # As the export does: every file of the manifest, a README too, by its size.
+                self._opened[store.root] = open_located(store)
             except CoigPError as error:
+                self._opened[store.root] = None
                 self.obstacles.append(str(error))
+        opened = self._opened[store.root]
+        if opened is not None:
+            try:
+                resolve_export(opened, self.experiment.export_config(export_options(self.experiment, cell)))
+            except CoigPError as error:
+                self.obstacles.append(f"{self.experiment.path}: step {step.kind} of {step.cell}: {error}")
         return made
 
     def train(self, step: Step, cell: Cell, data: Path) -> Made | None:
@@ -235,4 +249,9 @@ class _Planner(Walk):
             there = [path for entry in entries for path in self._answered.get(entry.name, [])]
             later = [(entry, self._left[entry.name]) for entry in entries if entry.name in self._left]
             asked = [(self.inputs.benchmark(entry), times) for entry, times in later]
-            yield Judgings(judge, self.inputs.prompts(judge), ledger, there, asked).cost()
+            cost, most = Judgings(judge, self.inputs.prompts(judge), ledger, there, asked).cost(), judge.max_cost
+            if most is not None and cost.left and cost.spent * MONEY >= most:
+                self.obstacles.append(
+                    f"{judge.path}: its max_cost, {most / MONEY:g}, is reached: {cost.spent:.4f} was spent. Raise it"
+                )
+            yield cost

@@ -140,8 +140,15 @@ def _choices(table: Table, w: _Words) -> list[Section]:
 def _failed(table: Table, w: _Words) -> list[Section]:
     if not table.failed:
         return []
-    rows = [(cell, why.split("\n", 1)[0]) for cell, why in table.failed.items()]
+    rows = [(cell, _on_one_line(why)) for cell, why in table.failed.items()]
     return [Section(w["failed"], (), (w["cell"], w["why"]), tuple(rows))]
+
+
+def _on_one_line(why: str) -> str:
+    """The first line of an error, and where it shows the end of a log, which is indented, the last line of that."""
+    first, *others = why.split("\n")
+    log = [line.strip() for line in others if line.startswith("  ")]
+    return " ".join([first, *log[-1:]])
 
 
 def _p(apart: Difference | None) -> str:

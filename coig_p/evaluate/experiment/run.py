@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coig_p.errors import CoigPError, DataError
-from coig_p.evaluate.experiment.asking import answer_ledger, judge_ledger, write_answers, write_results
+from coig_p.evaluate.experiment.asking import Watched, answer_ledger, judge_ledger, write_answers, write_results
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, open_cache, tidy
 from coig_p.evaluate.experiment.config import AlignAnswer, AlignJudge, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path, values_of
@@ -52,12 +52,19 @@ class Ran:
     damaged: tuple[str, ...]
 
 
-def run_experiment(experiment: Experiment, *, keep_going: bool = False, say: Say = lambda line: None) -> Ran:
+def run_experiment(
+    experiment: Experiment,
+    *,
+    keep_going: bool = False,
+    say: Say = lambda line: None,
+    watched: Watched = nullcontext,
+) -> Ran:
     """Run what is not there.
 
     Args:
         keep_going: go on with the other cells where one fails.
         say: told what is done, a line a step.
+        watched: shows how it is going while models are asked.
 
     Raises:
         CoigPError: a step failed; names the file, the step, the cell, and shows the end of its log.
@@ -67,7 +74,7 @@ def run_experiment(experiment: Experiment, *, keep_going: bool = False, say: Say
     check_environment(experiment)
     inputs.check_align()
     with open_cache(experiment.folder) as cache:
-        runner = _Runner(experiment, inputs, Reader(experiment), cache, say)
+        runner = _Runner(experiment, inputs, Reader(experiment), cache, say, watched)
         walked: list[Walked] = []
         failed: dict[str, str] = {}
         for cell in runner.cells() if not keep_going else cells(experiment):
@@ -103,6 +110,7 @@ class _Runner(Walk):
     reader: Reader
     cache: Cache
     say: Say
+    watched: Watched
     made: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
@@ -132,12 +140,13 @@ class _Runner(Walk):
             server, serve = self._server, self.experiment.serve
             assert serve is not None  # the file's reader says so
             assert server is not None
-            asked = {name: value for name, value in step.made_of.items() if name != "code"}
-            ledger = answer_ledger(self.cache.folder, asked)
+            ledger = answer_ledger(self.cache.folder, step)
             questions = self.inputs.benchmark(benchmark)
             return self._ours(
                 step,
-                lambda work: write_answers(work / "out", ledger, questions, answer, serve.model, server, self.say),
+                lambda work: write_answers(
+                    work / "out", ledger, questions, answer, serve.model, server, self.say, self.watched
+                ),
             )
         values = {
             "model": model_path(self.experiment, cell.arm.model),
@@ -164,7 +173,10 @@ class _Runner(Walk):
             who = self.inputs.judge(benchmark)
             assert who is not None
             ledger, prompts = judge_ledger(self.cache.folder, who), self.inputs.prompts(who)
-            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, prompts, self.say))
+            return self._ours(
+                step,
+                lambda work: write_results(work / "out", ledger, answers, who, prompts, self.say, self.watched),
+            )
         made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
         try:
             self.reader.read(made.folder, benchmark, step.cell)

@@ -6,7 +6,8 @@
    judgement that stands word for word in one of the responses.
 4. All verdicts that stand there must be the same one, else "several"; where there is none, "none".
 5. One of them must be given: on a line of its own, or first or last in its sentence, behind a label or words that lead
-   to nothing else. Denied, on a condition, or within other words it is "unclear" (`coig_p.reward.judging.given`).
+   to nothing else. Denied, on a condition, within other words, or called an example behind it, it is "unclear"
+   (`coig_p.reward.judging.given`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID
 from coig_p.annotate.asking.message import Message, encodable, usable_text
 from coig_p.annotate.asking.request import Messages, Outcome, assistant_message, user_message
+from coig_p.annotate.examples import called_example
 from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.reward.judging.given import is_given, is_given_alone, refuses
 
@@ -69,6 +71,8 @@ def parse_verdict(text: str, responses: Sequence[str] = ()) -> Parsed:
         return Parsed(None, "several")
     if len(_plain(_MARK.sub("", text))) >= _LEAST_COPIED and any(_plain(text) in _plain(one) for one in responses):
         return Parsed(None, "quoted")
+    if marks and called_example(bare[marks[-1].end() - 1 :]):
+        return Parsed(None, "unclear")
     if final is None and not any(is_given(bare, one.start(), one.end()) for one in marks[-_MOST_MARKS:]):
         return Parsed(None, "unclear")
     return Parsed(_LETTERS[said.pop()], None)
