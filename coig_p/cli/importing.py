@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.engines import threads_option
-from coig_p.cli.options import Finite, Place, as_json, list_option, overwrite_option, renames, split_list
+from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
