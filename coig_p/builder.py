@@ -45,7 +45,7 @@ from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_cluste
 from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
-from coig_p.store.fetching import fetched_in_turn
+from coig_p.store.fetching import opened_in_turn
 from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, shard_reader, without_token
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
@@ -349,8 +349,7 @@ class CoigP(LazyBuilder):
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
-        whole = self.config.location.is_object and not streaming  # a stream's first rows should come soon
-        opened = fetched_in_turn(self.config.location, files) if whole else map(partial(partial, self.opened), files)
+        opened = opened_in_turn(self.config.location, files, self.opened, whole=not streaming)  # first rows come soon
         read = (
             Shard(one, groups, partial(rewards_beside, file, selection.rewards, self.opened))
             for one, file, groups in zip(opened, files, row_groups, strict=True)

@@ -160,7 +160,7 @@ def import_command(
     **options: Any,
 ) -> None:
     """Import INPUTs into a new store: JSON Lines, JSON, CSV, TSV or Parquet, also with .gz or .zst,
-    patterns such as 'data/*.jsonl', and hf://datasets/org/name/file.
+    patterns such as 'data/*.jsonl', hf://datasets/org/name/file, and s3://bucket/file.
 
     Each row is a query with its responses and their scores, or has another shape: see --format. Rows of a key
     and scores belong to the responses of the other files.

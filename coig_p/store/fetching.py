@@ -12,17 +12,25 @@ from coig_p.engine.ahead import ahead
 from coig_p.store.locate import Location
 from coig_p.store.reading import fetch
 
+Opens = Callable[[], AbstractContextManager[Any]]
 
-def fetched_in_turn(location: Location, urls: Sequence[str]) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
-    """What opens each of these shards, to be read from end to end. A few of them are held.
+
+def opened_in_turn(
+    location: Location, urls: Sequence[str], opened: Callable[[str], Any], *, whole: bool
+) -> Iterator[Opens]:
+    """What opens each of these shards for `coig_p.store.reading.open_shard`.
 
     Args:
-        location: in an object store.
-        urls: of its shards, in the order in which they are read.
+        urls: of shards, in the order in which they are read.
+        opened: opens one, wherever it is.
+        whole: they are read from end to end: of an object store a few are fetched ahead and held.
 
     Raises:
         StoreError, RemoteError: see `coig_p.store.reading.fetch`; in the turn of the shard.
     """
+    if not whole or not location.is_object:
+        yield from (partial(opened, url) for url in urls)
+        return
     sizes = {location.url(file): file.bytes for file in location.manifest.data_files()}
     made = (fetch(cast(ObjectPath, as_path(url, location.storage_options)), sizes[url]) for url in urls)
     for one in ahead(made) if urls[1:] else made:
