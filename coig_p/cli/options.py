@@ -17,7 +17,7 @@ import click
 
 from coig_p.cli.paths import Place
 from coig_p.core.listing import split_names
-from coig_p.core.objects import as_path
+from coig_p.core.objects import as_path, is_repository
 from coig_p.store.locate import STORE_VARIABLE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_store(
         domains: of a repository their shards alone; default all that its manifest lists, but pairs.
         rewards: of a repository with `domains` these come, too.
     """
-    from coig_p.store.locate import is_repository, locate, open_located
+    from coig_p.store.locate import locate, open_located
     from coig_p.store.store import Store
 
     if not is_repository(str(store)):

@@ -11,12 +11,21 @@ from typing import Any
 
 import click
 
-from coig_p.core.objects import as_path, is_object, is_url
+from coig_p.core.objects import as_path, is_object, is_repository, is_url, url_of
 from coig_p.errors import UsageError
 
 
+class _Repository(type(Path())):  # type: ignore[misc]
+    """The name of a repository, hf:// or modelscope://, where a path is passed around; shown with both slashes."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return url_of(super().__str__())
+
+
 class Place(click.Path):
-    """A path of this machine, or the URL of one in an object store."""
+    """A path of this machine, the URL of one in an object store, or that of a repository."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -25,6 +34,8 @@ class Place(click.Path):
         """A path, or what stands in its place (see `coig_p.core.objects`)."""
         if isinstance(value, str) and is_url(value):
             return as_path(value)
+        if isinstance(value, str) and is_repository(value):
+            return _Repository(value)
         return value if is_object(value) else super().convert(value, param, ctx)
 
 

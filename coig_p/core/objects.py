@@ -276,6 +276,12 @@ def url_of(path: object) -> str:
     return f"{match['protocol']}://{'/' if match['protocol'] == 'file' else ''}{match['key']}"
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name says by hf:// or modelscope:// that it is a repository, also with one slash, as of pathlib."""
+    match = _URL.match(name)
+    return match is not None and match["protocol"] in _NOT_OURS
+
+
 def as_path(name: object, storage_options: Mapping[str, Any] | None = None) -> Path:
     """A path as a user gives it, a local one or that of an object store."""
     if isinstance(name, ObjectPath):

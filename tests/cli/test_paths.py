@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import click
@@ -22,6 +23,9 @@ def test_a_path_of_this_machine_is_no_url(words: str, one: click.Parameter, tmp_
     (tmp_path / "a b").write_text("{}")
     assert one.type.convert(f"file://{tmp_path}/a%20b", one, context) == tmp_path / "a b"
     if isinstance(one.type, Place):
+        named = one.type.convert("hf://datasets/org/name@v1", one, context)
+        assert isinstance(named, Path)
+        assert f"{named} {pickle.loads(pickle.dumps(named))} {named / 'x'}".count("hf://datasets/org/name@v1") == 3
         assert is_object(one.type.convert("s3://bucket/a", one, context))
         return
     with pytest.raises(UsageError, match="s3://bucket/a is the address of an object store") as caught:
