@@ -46,6 +46,7 @@ from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_cluste
 from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
+from coig_p.store.fetching import opened_in_turn
 from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, shard_reader, without_token
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
@@ -206,7 +207,7 @@ class CoigP(LazyBuilder):
         config = make_config(location, config_name, options, self.token)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
-        # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
+        # It names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
         key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
         if config.lazy and isinstance(config.selection, Selection):
             config.lazy = may_be_lazy(config.selection, location.manifest, custom_features is not None)
@@ -346,9 +347,10 @@ class CoigP(LazyBuilder):
         stored: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else stored.setdefault(shard, len(stored))  # noqa: E731
+        opened = opened_in_turn(self.config.location, files, self.opened, whole=not streaming)  # first rows come soon
         read = (
-            Shard(partial(self.opened, file), groups, partial(rewards_beside, file, selection.rewards, self.opened))
-            for file, groups in zip(files, row_groups, strict=True)
+            Shard(one, groups, partial(rewards_beside, file, selection.rewards, self.opened))
+            for one, file, groups in zip(opened, files, row_groups, strict=True)
         )
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
             yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)

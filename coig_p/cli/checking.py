@@ -12,7 +12,6 @@ import click
 from coig_p.cli.engines import engine_options
 from coig_p.cli.options import (
     Finite,
-    Place,
     against_option,
     as_json,
     domains_option,
@@ -25,6 +24,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import (
     STDOUT,
     check_apart,
@@ -282,7 +282,7 @@ def clean(
     "--against",
     "others",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="STORE",
     help="Queries must not be like this store's either, for instance an earlier release's. "
     "Repeatable; no commas, since a path may hold one.",

@@ -11,6 +11,7 @@ import click
 
 from coig_p.cli.engines import num_proc_option
 from coig_p.cli.options import FILES, as_json, file_option
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.listing import split_names
@@ -38,8 +39,8 @@ def _pair_option(name: str, whose: str) -> Callable[[_Decorated], _Decorated]:
 
 
 @command("diff")
-@click.argument("a", type=click.Path(path_type=Path), metavar="A")
-@click.argument("b", type=click.Path(path_type=Path), metavar="[B]", required=False)
+@click.argument("a", type=Place(), metavar="A")
+@click.argument("b", type=Place(), metavar="[B]", required=False)
 @_pair_option("--a", "A")
 @_pair_option("--b", "B, or of the second look at A where there is no B")
 @num_proc_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import Finite, as_json, store_argument
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.dedup.diversity import GRAMS, DiversityConfig
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @store_argument()
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="STORE",
     help="Also another store, of which as many texts are measured: one that was asked for plainly, say.",
 )

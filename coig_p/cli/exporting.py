@@ -13,7 +13,6 @@ import click
 from coig_p.cli.engines import engine_options
 from coig_p.cli.filtered import filter_lines
 from coig_p.cli.options import (
-    Place,
     as_json,
     config_options,
     domains_option,
@@ -24,6 +23,7 @@ from coig_p.cli.options import (
     split_option,
     store_argument,
 )
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import STDOUT, json_text, one_line, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, counted_as, printable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.engines import threads_option
-from coig_p.cli.options import Finite, Place, as_json, list_option, overwrite_option, renames, split_list
+from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -159,7 +160,7 @@ def import_command(
     **options: Any,
 ) -> None:
     """Import INPUTs into a new store: JSON Lines, JSON, CSV, TSV or Parquet, also with .gz or .zst,
-    patterns such as 'data/*.jsonl', and hf://datasets/org/name/file.
+    patterns such as 'data/*.jsonl', hf://datasets/org/name/file, and s3://bucket/file.
 
     Each row is a query with its responses and their scores, or has another shape: see --format. Rows of a key
     and scores belong to the responses of the other files.

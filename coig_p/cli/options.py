@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origi
 
 import click
 
+from coig_p.cli.paths import Place
 from coig_p.core.listing import split_names
-from coig_p.core.objects import as_path, is_object, is_url, object_path
+from coig_p.core.objects import as_path, is_repository
 from coig_p.store.locate import STORE_VARIABLE
 
 if TYPE_CHECKING:
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 FILES = ("calibrate", "exclude")
 """Pair options that name a file."""
-
-
-class Place(click.Path):
-    """A path of this machine, or the URL of a folder in an object store."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A path, or what stands in its place (see `coig_p.core.objects`)."""
-        if isinstance(value, str) and is_url(value):
-            return object_path(value)
-        return value if is_object(value) else super().convert(value, param, ctx)
 
 
 def open_store(
@@ -49,7 +37,7 @@ def open_store(
         domains: of a repository their shards alone; default all that its manifest lists, but pairs.
         rewards: of a repository with `domains` these come, too.
     """
-    from coig_p.store.locate import is_repository, locate, open_located
+    from coig_p.store.locate import locate, open_located
     from coig_p.store.store import Store
 
     if not is_repository(str(store)):
@@ -275,7 +263,7 @@ def _say_excluded(exclude: Any, options: Mapping[str, Any]) -> None:
     from coig_p.store.store import Store
 
     store = options.get("store") or next(iter(options.get("files") or ()), None)
-    if store is not None and Path(store).is_dir():
+    if store is not None and as_path(store).is_dir():
         domains = options.get("domains") or filter(None, [options.get("domain")])
         found = count_excluded(Store.open(store), Exclusion.of(exclude), domains, options.get("split"))
         if found.absent == found.named:  # a warning, with -q too: what the list protects is all there

@@ -16,6 +16,7 @@ import click
 
 from coig_p.cli.terminal import is_utf_8
 from coig_p.cli.tree import is_quiet
+from coig_p.core.objects import as_path, is_object, url_of
 from coig_p.core.text import escaped_json, json_escape, printable, width
 from coig_p.errors import CoigPError, UsageError
 
@@ -69,7 +70,7 @@ def harmless_json(text: str) -> str:
 
 def pasted(path: object) -> str:
     """A path, or another word, in a command that is shown to be pasted into a shell."""
-    return printable(shlex.quote(str(path)))
+    return printable(shlex.quote(url_of(path)))
 
 
 def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
@@ -94,8 +95,10 @@ def check_apart(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
     if out is None or out == STDOUT or not out.exists():
         return
     whole = out.resolve()
-    for path in (Path(name) for name in inputs if name is not None):
-        if path.exists() and (path.resolve().is_relative_to(whole) or path.samefile(out)):
+    for path in (as_path(name) for name in inputs if name is not None):
+        if is_object(path) != is_object(out) or not path.exists():
+            continue
+        if path.resolve().is_relative_to(whole) or (not is_object(out) and path.samefile(out)):
             raise UsageError(f"{path} is read, and {out} would replace it: choose another place")
 
 

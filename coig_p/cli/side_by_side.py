@@ -17,6 +17,7 @@ from coig_p.cli.options import (
     overwrite_option,
     rules_option,
 )
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import check_apart, harmless_json, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -27,7 +28,7 @@ NOT_OFFERED = ("format", "multi_turn", "calibrate", "exclude", "agree_with", "mi
 
 
 @command("compare")
-@click.argument("stores", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STORE...")
+@click.argument("stores", nargs=-1, required=True, type=Place(), metavar="STORE...")
 @against_option
 @map_option
 @click.option(

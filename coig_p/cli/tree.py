@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from coig_p.cli.paths import Here
+
 Listed = Mapping[str, Sequence[tuple[str, str, str]]]
 
 
@@ -57,10 +59,13 @@ def did_you_mean(error: click.ClickException) -> str:
 
 
 class Command(click.Command):
-    """A command that also takes -v and -q."""
+    """A command that also takes -v and -q, and whose paths are of this machine where nothing else is said."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for one in self.params:
+            if type(one.type) is click.Path:
+                one.type = Here(one.type)
         self.params += verbosity()
 
 

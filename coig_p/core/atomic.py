@@ -25,7 +25,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
-from coig_p.core.objects import ObjectPath, is_url
+from coig_p.core.objects import ObjectPath, is_url, url_of
 from coig_p.core.upload import upload_file, uploaded
 from coig_p.errors import UsageError, WorkersLost
 
@@ -341,7 +341,9 @@ def _check_replaceable(target: Path, *, directory: bool) -> None:
     """Raise UsageError where a rename would replace something else than a file, or a directory, of that name."""
     what = "directory" if directory else "file"
     if is_url(str(target)):
-        raise UsageError(f"{target} is the address of an object store, and this is written to folders: name one")
+        raise UsageError(
+            f"{url_of(target)} is the address of an object store, and this is written to folders: name one"
+        )
     if target.is_symlink():
         raise UsageError(f"{target} is a symbolic link: name the {what} itself")
     if target.exists() and not (target.is_dir() if directory else target.is_file()):

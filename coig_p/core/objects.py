@@ -37,11 +37,13 @@ PACKAGES: Mapping[str, str] = {
 _NOT_OURS = ("hf", "modelscope")  # repositories: see coig_p.store.locate
 _URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<key>.*)", re.DOTALL)
 _BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to begin as some megabytes to come
+_LARGEST_BLOCK = 16 << 20  # where a file is read on and on
 _SMALL = 1 << 20  # bytes of a file that is read whole
 _TAIL = 256 << 10  # of a footer, and what lies around it
 _VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
 _REFUSED = frozenset(("401", "403", "AccessDenied", "AuthenticationFailed", "AuthorizationFailure", "ExpiredToken"))
 _REFUSED |= {"Forbidden", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
+_NO_RANGE = ("InvalidRange", "416")
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 
 
@@ -112,6 +114,17 @@ class ObjectPath:
         """Whether it lies in `other`."""
         same = isinstance(other, ObjectPath) and other.protocol == self.protocol
         return same and PurePosixPath(self.key).is_relative_to(cast(ObjectPath, other).key)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The bucket as a URL, and the names of folders and file behind it."""
+        bucket, *names = self.key.split("/")
+        return f"{self.protocol}://{bucket}", *names
+
+    @property
+    def anchor(self) -> str:
+        """The first of its parts."""
+        return self.parts[0]
 
     def resolve(self) -> ObjectPath:
         """Itself: there are no links."""
@@ -203,6 +216,16 @@ class ObjectPath:
         with told(self):
             return bytes(file_system(self).cat_file(self.location()))
 
+    def read_first(self, size: int) -> bytes:
+        """So many bytes, by one request, which does not ask first how long the file is; fewer where it is shorter."""
+        with told(self):
+            try:
+                return bytes(file_system(self).cat_file(self.location(), start=0, end=size)) if size else b""
+            except Exception as error:  # some servers give what is there, some say that this is not
+                if code_of(error) not in _NO_RANGE:
+                    raise
+                return self.read_bytes()[:size]
+
     def read_text(self, encoding: str = "utf-8") -> str:
         """All that is in the file, as text."""
         return self.read_bytes().decode(encoding)
@@ -245,11 +268,39 @@ def is_url(name: str) -> bool:
     return f"{match['protocol']}://" in name or match["protocol"].lower() in (*PACKAGES, "file")
 
 
+def url_of(path: object) -> str:
+    """A path as its user wrote it, where pathlib made one slash of the two of a URL."""
+    match = _URL.fullmatch(str(path))
+    if match is None:
+        return str(path)
+    return f"{match['protocol']}://{'/' if match['protocol'] == 'file' else ''}{match['key']}"
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name says by hf:// or modelscope:// that it is a repository, also with one slash, as of pathlib."""
+    match = _URL.match(name)
+    return match is not None and match["protocol"] in _NOT_OURS
+
+
 def as_path(name: object, storage_options: Mapping[str, Any] | None = None) -> Path:
     """A path as a user gives it, a local one or that of an object store."""
     if isinstance(name, ObjectPath):
         return cast(Path, name)
     return object_path(str(name), storage_options) if is_url(str(name)) else Path(cast(Any, name))
+
+
+def matching(pattern: Path) -> list[Path]:
+    """The files of an object store that fit a pattern, as s3://bucket/data/*.jsonl, sorted.
+
+    Raises:
+        RemoteError, UsageError: see `told`.
+    """
+    path = cast(ObjectPath, pattern)
+    with told(path):
+        listed = file_system(path).glob(path.location(), detail=True)
+    start = len(path.location()) - len(path.key)  # a file system may put a slash ahead
+    names = sorted(str(name)[start:] for name, info in listed.items() if info.get("type") != "directory")
+    return [cast(Path, ObjectPath(path.protocol, name, path.options)) for name in names]
 
 
 def is_object(path: object) -> bool:
@@ -361,6 +412,7 @@ class _Reader(io.RawIOBase):
         self.size = self._before.st_size
         self._at = self._from = 0
         self._held = b""
+        self._block = _BLOCK
 
     def readable(self) -> bool:
         return True
@@ -402,11 +454,18 @@ class _Reader(io.RawIOBase):
         super().close()
 
     def _fetch(self, begin: int, end: int) -> None:
+        """Hold at least these bytes. Of a file that is read on and on those that are held are not asked for again."""
+        kept, last = b"", self._from + len(self._held)
         if self.size <= _SMALL:
             begin, end = 0, self.size
         elif end == self.size and end - begin < _TAIL:
             begin = end - _TAIL
+        elif self._held and self._from <= begin <= last:
+            kept = self._held[begin - self._from :]
+            begin, self._block = last, min(2 * self._block, _LARGEST_BLOCK)
+            end = min(self.size, max(end, begin + self._block))
         else:
+            self._block = _BLOCK
             end = min(self.size, max(end, begin + _BLOCK))
         with told(self.path):
             self._file.seek(begin)
@@ -415,4 +474,4 @@ class _Reader(io.RawIOBase):
             raise RemoteError(f"{self.path}: the store gave {len(found):,} bytes of {end - begin:,}. Try again")
         if not self._guarded and self.path.stat() != self._before:
             raise StoreError(self.path, "it was replaced while it was read. Begin anew")
-        self._from, self._held = begin, found
+        self._from, self._held = begin - len(kept), kept + found if kept else found

@@ -24,6 +24,7 @@ import pyarrow as pa
 from coig_p._version import __version__
 from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
+from coig_p.core.objects import as_path, is_object
 from coig_p.core.progress import Advance
 from coig_p.dedup.shingles import shingles
 from coig_p.engine.local import in_order
@@ -159,7 +160,7 @@ def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) ->
     fields = _fields_of(names, config)
     rows = 0
     for name, (own, everywhere) in zip(names, fields, strict=True):
-        folder = Path(name) if Path(name).exists() else download_repository(str(name))
+        folder = _place(name)
         if folder is not None and (folder / MANIFEST).is_file():
             if own:
                 raise UsageError(f"{name} is a store: its queries are the prompts. Leave out --map {name}:{min(own)}")
@@ -434,15 +435,23 @@ def compare(
     return found, check
 
 
+def _place(name: str | Path) -> Path | None:
+    """The file or folder of a benchmark, also one that is fetched; None of a pattern, or where there is none."""
+    path = as_path(name)
+    return path if is_object(path) or path.exists() else download_repository(str(name))
+
+
 def _called(name: str | Path) -> str:
     """A benchmark without the path to it on this machine."""
-    path = Path(name)
+    path = as_path(name)
+    if is_object(path):
+        return str(path)
     return (path.name or path.resolve().name) if path.exists() else str(name)
 
 
 def _sha256(name: str | Path) -> str:
     """What names a benchmark by its content; see BenchmarkUsed."""
-    folder = Path(name) if Path(name).exists() else download_repository(str(name))
+    folder = _place(name)
     if folder is not None and (folder / MANIFEST).is_file():
         return rows_digest(Store.open(folder).manifest)
     paths = data_files(folder) if folder is not None and folder.is_dir() else find_inputs([name])

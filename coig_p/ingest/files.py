@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
-from coig_p.core.objects import as_path
+from coig_p.core.objects import as_path, is_object
 from coig_p.core.progress import Advance
 from coig_p.core.text import counted
 from coig_p.engine.local import in_order
@@ -191,11 +191,11 @@ def _each_once(paths: Sequence[Path], config: ImportConfig) -> tuple[list[Path],
     Raises:
         UsageError: --judge names such a one: whose the scores of the one file are is said twice.
     """
-    known: dict[tuple[int, int], Path] = {}
+    known: dict[object, Path] = {}
     notes = []
     for path in paths:
-        found = path.stat()
-        first = known.setdefault((found.st_dev, found.st_ino), path)
+        found: Any = str(path) if is_object(path) else path.stat()
+        first = known.setdefault(found if is_object(path) else (found.st_dev, found.st_ino), path)
         if first is path:
             continue
         if path.name != first.name and not config.judges.keys().isdisjoint((str(path), path.name)):

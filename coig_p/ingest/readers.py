@@ -14,20 +14,22 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 from shlex import quote
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.bombs import check_bomb
+from coig_p.core.objects import as_path, is_object, is_url, matching
 from coig_p.core.progress import Advance
 from coig_p.core.strict_json import whole_number
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.ingest.encodings import FAMILIES, SAMPLE, Recoded, found_encoding, is_ascii_based
+from coig_p.ingest.packing import opened
 from coig_p.ingest.tables import as_rows, bounded_lines, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import STORE, check_name
@@ -85,6 +87,8 @@ class Lines(NamedTuple):
 def find_inputs(inputs: Sequence[str | Path], valid: Collection[str] | None = None) -> list[Path]:
     """Every named file, of a `valid` suffix, with patterns as data/*.jsonl filled in and hf:// files downloaded.
 
+    Those of object stores, as s3://bucket/data/*.jsonl, are read where they are.
+
     Raises:
         UsageError: no such file, a directory, or an unknown suffix.
         RemoteError: a file of a repository could not be had.
@@ -93,8 +97,12 @@ def find_inputs(inputs: Sequence[str | Path], valid: Collection[str] | None = No
     for name in inputs:
         if _ADDRESS.match(str(name)):
             raise UsageError(f"{name} is an address: download the file first, and name that")
+        if is_url(str(name)):
+            name = as_path(name)
         if str(name).replace("\\", "/").startswith(("hf://", "hf:/")):
             found.append(download_file("hf://" + str(name).partition(":")[2].lstrip("/")))
+        elif is_object(name):
+            found += _in_object_store(cast(Path, name))
         elif has_magic(str(name)) and not Path(name).exists():
             matches = sorted(Path(match) for match in glob(str(name), recursive=True) if Path(match).is_file())
             if not matches:
@@ -103,6 +111,15 @@ def find_inputs(inputs: Sequence[str | Path], valid: Collection[str] | None = No
         else:
             found.append(Path(name))
     return [check_input(path, valid) for path in found]
+
+
+def _in_object_store(path: Path) -> list[Path]:
+    if not has_magic(str(path)) or path.is_file():
+        return [path]
+    matches = matching(path)
+    if not matches:
+        raise UsageError(f"{path}: no file fits this pattern")
+    return matches
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -177,7 +194,7 @@ def file_encoding(path: Path, encoding: str | None) -> str:
 
 
 def _beginning(path: Path) -> Iterator[bytes]:
-    with _opened(path, lambda read: None) as stream:
+    with opened(path, _suffixes(path)[1], lambda read: None) as stream:
         yield stream.read(SAMPLE)
 
 
@@ -191,7 +208,7 @@ def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lamb
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    path = check_input(Path(path))
+    path = check_input(as_path(path))
     yield from _whole(path, _READERS[_suffixes(path)[0]](path, encoding, advance))
 
 
@@ -205,7 +222,7 @@ def read_blocks(
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    yield from _whole(Path(path), _blocks(Path(path), encoding, advance))
+    yield from _whole(as_path(path), _blocks(as_path(path), encoding, advance))
 
 
 def has_lines(path: Path) -> bool:
@@ -234,52 +251,6 @@ def _suffixes(path: Path) -> tuple[str, str]:
     return Path(name).suffix, ""
 
 
-@contextmanager
-def _opened(path: Path, advance: Advance) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked; progress counts bytes as they lie on disk."""
-    with path.open("rb") as raw:
-        counted = _Counted(raw, advance)
-        packing = _suffixes(path)[1]
-        if packing == ".gz":
-            with gzip.GzipFile(fileobj=counted) as unpacked:
-                yield io.BufferedReader(unpacked)
-        elif packing == ".zst":
-            with pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd") as stream:
-                yield io.BufferedReader(_Arrow(stream))
-        else:
-            yield io.BufferedReader(counted, buffer_size=1 << 20)
-
-
-class _Counted(io.RawIOBase):
-    """A file that says how much of it was read."""
-
-    def __init__(self, raw: IO[bytes], advance: Advance) -> None:
-        self.raw, self.advance = raw, advance
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        read: int = self.raw.readinto(buffer)  # type: ignore[attr-defined]
-        self.advance(read)
-        return read
-
-
-class _Arrow(io.RawIOBase):
-    """An Arrow stream as a Python one."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
     for part in _blocks(path, encoding, advance):
         yield from part.rows(read_as(encoding)) if isinstance(part, Lines) else [part]
@@ -288,7 +259,7 @@ def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]
 @contextmanager
 def _bytes_of(path: Path, encoding: str, advance: Advance) -> Iterator[IO[bytes]]:
     """The bytes of a file in an encoding of which ASCII is a part: see `read_as`."""
-    with _opened(path, advance) as stream:
+    with opened(path, _suffixes(path)[1], advance) as stream:
         yield stream if is_ascii_based(encoding) else io.BufferedReader(Recoded(stream, encoding), 1 << 20)
 
 
@@ -476,16 +447,20 @@ def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
 
 
 def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
-    file, row = str(path), 0
+    file, row, size = str(path), 0, path.stat().st_size
     try:
-        with pq.ParquetFile(path) as parquet:
+        with ExitStack() as stack:
+            source = stack.enter_context(path.open("rb")) if is_object(path) else path
+            parquet = stack.enter_context(pq.ParquetFile(source))
             check_schema(file, parquet.schema_arrow)
-            check_bomb(parquet, path, _PARQUET_ROWS)
+            check_bomb(parquet, source, _PARQUET_ROWS)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                 for value in as_rows(batch):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
-                advance(path.stat().st_size * batch.num_rows // max(parquet.metadata.num_rows, 1))
+                advance(size * batch.num_rows // max(parquet.metadata.num_rows, 1))
+    except CoigPError:  # some are ValueErrors, too
+        raise
     except (pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
 

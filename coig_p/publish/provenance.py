@@ -6,7 +6,6 @@ LICENSE is the one that lies beside the store, as it is, else a short one made o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def _own_licence(store: Path) -> bytes | None:
 def check_licence(store: Path) -> None:
     """Raise DataError where something called LICENSE lies beside the store that is no text to publish."""
     place = store / LICENSE
-    if not os.path.lexists(place):
+    if not place.is_symlink() and not place.exists():
         return
     problem = ""
     if not place.exists():

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats
 from coig_p.core.atomic import atomic_directory
+from coig_p.core.objects import is_object
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import CoigPError, StoreError, UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH, key, score_all
@@ -113,6 +114,11 @@ Check = Callable[[Sequence[tuple[Asked, Scored]]], None]
 
 def check_score(store: Store, out: Path | None, overwrite: bool = False) -> None:
     """Raise UsageError where rewards could not be written, before a model is loaded."""
+    if is_object(store.path):
+        raise UsageError(
+            f"{store.path} is the address of an object store, and rewards are kept in a store of this machine: copy it "
+            "here first, and name that"
+        )
     if out is not None:
         if out.resolve() == store.path.resolve():
             raise UsageError(f"{out} is the store itself: leave --out out to add the rewards to it")

@@ -334,11 +334,6 @@ def download_repository(name: str) -> Path | None:
             raise _absent(repo, revision, "not whole") from None
 
 
-def is_repository(name: str) -> bool:
-    """Whether a name says by hf:// or modelscope:// that it is a repository, also with one slash, as of pathlib."""
-    return re.match("(hf|modelscope):/", name) is not None
-
-
 def repository_of(name: str) -> tuple[str, str | None] | None:
     """Of org/name or org/name@revision, also behind hf://datasets/, the repository and the revision; None of others."""
     match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coig_p.core.objects import ObjectPath, is_url
+from coig_p.core.objects import ObjectPath, is_url, url_of
 from coig_p.core.upload import check_free
 from coig_p.errors import RemoteError, UsageError
 from coig_p.store.manifest import MANIFEST
@@ -134,7 +134,9 @@ def check_folder_name(folder: Path) -> None:
     """Raise UsageError for -, which is standard output, and for a name that is not UTF-8."""
     check_name(folder)
     if is_url(str(folder)):
-        raise UsageError(f"{folder} is the address of an object store, and this is written to folders: name one")
+        raise UsageError(
+            f"{url_of(folder)} is the address of an object store, and this is written to folders: name one"
+        )
     if str(folder) == "-":
         raise UsageError("- is standard output, which takes one file: name a directory")
 

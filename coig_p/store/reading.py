@@ -14,6 +14,7 @@ import os
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, Ke
 
 _HUB = "hf://"
 _SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
+_LARGEST = 32 << 20  # bytes of a file of an object store that is fetched whole
 _EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
 _MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
 _LISTED = ("messages", "responses", "comparisons")  # columns that are lists; in responses are scores
@@ -50,15 +52,17 @@ def open_shard(
     rows: bool = True,
     schemas: Collection[pa.Schema] = tuple(RAW_SCHEMAS.values()),
     folder: str = "data",
+    size: int | None = None,
 ) -> Iterator[pq.ParquetFile]:
     """A shard to read in the block, and every error of reading it there as one that names the file.
 
     Args:
-        source: a path, also of an object store, or a binary file object.
+        source: a path, also of an object store, a binary file object, or what `fetch` gives.
         name: a path or URL that messages show; default that of `source`.
         rows: False where the block counts rows and row groups alone: it may then look at no column.
         schemas: what its columns may be.
         folder: of the store in which it lies.
+        size: bytes that its manifest lists, where the block reads nearly all of them: see `fetch`.
 
     Raises:
         StoreError: damaged, or not the shard of a store.
@@ -68,7 +72,7 @@ def open_shard(
     try:
         with ExitStack() as stack:
             if isinstance(source, ObjectPath):
-                source = stack.enter_context(source.open())
+                source = stack.enter_context(source.open() if size is None else fetch(source, size))
             whole = _whole(source)
             shard = stack.enter_context(
                 pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None)
@@ -86,14 +90,53 @@ def open_shard(
 
 
 def _whole(source: Any) -> pa.BufferReader | None:
-    """All that a small local file holds; None for every other source."""
+    """All that a small local file holds, or one that was fetched; None for every other source."""
+    if isinstance(source, Fetched):
+        return pa.BufferReader(source.content)
     if type(source) is not io.BufferedReader or os.fstat(source.fileno()).st_size > _SMALL:
         return None
     return pa.BufferReader(source.read())
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A file of an object store that is here as a whole; a context that does nothing."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+    def __enter__(self) -> Fetched:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def fetch(path: ObjectPath, size: int) -> Fetched | io.BufferedReader:
+    """A file of an object store to read from end to end: by one request, where it is not large.
+
+    Args:
+        size: bytes that its manifest lists.
+
+    Raises:
+        StoreError: it is not there, or shorter.
+        RemoteError: it did not come.
+    """
+    try:
+        if size > _LARGEST:
+            return path.open()
+        content = path.read_first(size)  # of one that is longer the end is no footer
+        if len(content) < size:
+            raise ValueError(f"{len(content):,} bytes, {size:,} in manifest.json")
+    except DAMAGE as error:
+        raise _error(str(path), error, "data") from None
+    return Fetched(str(path), content)
+
+
 def name_of(source: Any) -> str:
     """What messages call a shard that is read from a path or a file object."""
+    if isinstance(source, Fetched):
+        return source.name
     if hasattr(source, "read"):
         name = str(getattr(source, "name", None) or getattr(source, "path", "the shard"))
         return _HUB + name if name.startswith("datasets/") else name
@@ -253,6 +296,11 @@ def _seems_null(name: str, columns: list[str], footers: list[pq.RowGroupMetaData
     return all(chunk.total_uncompressed_size <= _EMPTY and chunk.path_in_schema == leaf for chunk in chunks)
 
 
+def takes_most(schema: pa.Schema) -> bool:
+    """Whether nearly all bytes of a shard are in columns of `schema`: texts are."""
+    return _TEXT in leaves(schema)
+
+
 def part_of(schema: pa.Schema, *columns: str) -> pa.Schema:
     """These columns of a schema alone."""
     return pa.schema([schema.field(name) for name in columns])
@@ -272,6 +320,7 @@ def _leaves(name: str, kind: pa.DataType) -> list[str]:
     return [name]
 
 
+_TEXT = "responses.list.element.text"
 _TELLING = {"messages": "messages.list.element.role", "comparisons": "comparisons.list.element.first"}
 _PLACES = {name: leaves(RAW_SCHEMA).index(leaf) for name, leaf in _TELLING.items()}
 

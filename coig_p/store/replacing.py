@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from coig_p.core.objects import is_object
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.store import OF_ITS_OWNER, lies_inside, manifest_at, unlisted
@@ -21,7 +22,7 @@ def check_replaced(target: Path, inputs: Sequence[Path] = (), *, by_release: boo
         inputs: files that are read for the new store.
         by_release: what is written is a release, too: it may replace another.
     """
-    if not target.is_dir():
+    if is_object(target) or not target.is_dir():  # in an object store nothing is replaced
         return
     whole = target.resolve()
     for path in inputs:

@@ -45,7 +45,7 @@ from coig_p.store.manifest import (
     read_manifest,
 )
 from coig_p.store.places import check_name
-from coig_p.store.reading import DAMAGE, open_shard, read_batches
+from coig_p.store.reading import DAMAGE, open_shard, read_batches, takes_most
 from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.store.rewards import (
     OF_SHARD,
@@ -411,7 +411,8 @@ def shard_batches(
         StoreError: the file cannot be read, or has other columns.
     """
     beside = rewards_beside(f"{root}/{file.path}", rewards, partial(_named, root))
-    with open_shard(root / file.path, f"{root}/{file.path}") as shard:
+    size = file.bytes if takes_most(schema) else None
+    with open_shard(root / file.path, f"{root}/{file.path}", size=size) as shard:
         groups = list(range(shard.num_row_groups))
         if file.rows is not None and shard.metadata.num_rows != file.rows:
             raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import pickle
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ pytest.importorskip("s3fs", reason="no client for S3 is installed: pip install '
 pytest.importorskip("moto.server", reason="no server that plays S3 is installed: pip install 'moto[server]'")
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import s3_server
 from commands import run
 from make import make_rows, make_store
@@ -29,6 +32,7 @@ from coig_p.store.changes import Change
 from coig_p.store.locate import locate
 from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store
+from coig_p.store.watching import state_of
 from coig_p.validation import check
 
 ROWS = make_rows({"math": 30, "chat": 12})
@@ -157,6 +161,133 @@ def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_
         assert "choose a new name" in again.stderr
     run("verify", f"s3://{BUCKET}/clean")
     s3_server.files(s3).rm([f"{BUCKET}/{name}" for name in made], recursive=True)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """What the server is asked: the operation, the key or prefix, and the range."""
+    from s3fs import S3FileSystem
+
+    asked, stock = [], S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
+        asked.append((method, options.get("Key") or options.get("Prefix") or "", options.get("Range") or ""))
+        return await stock(self, method, *args, **options)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    return asked
+
+
+def test_a_shard_that_is_read_to_its_end_is_one_request(
+    s3: dict[str, Any], there: str, tmp_path: Path, requests: list[tuple[str, str, str]]
+) -> None:
+    store = Store.open(there, storage_options=dict(s3))
+    each = [("get_object", f"store/{file.path}", f"bytes=0-{file.bytes - 1}") for file in store.data_files()]
+    assert len(each) > 1
+    options = {"data_dir": there, "storage_options": dict(s3), "split": "train", "cache_dir": str(tmp_path)}
+    for read in (lambda: list(store.batches()), lambda: coig_p.load_dataset("all", **options)):
+        requests.clear()
+        read()
+        assert [one for one in requests if one[1].endswith(".parquet")] == each
+
+
+def test_a_long_file_is_asked_for_in_growing_pieces_and_no_byte_twice(
+    s3: dict[str, Any], requests: list[tuple[str, str, str]]
+) -> None:
+    content = bytes(range(256)) * (30 << 12)
+    s3_server.files(s3).pipe_file(f"{BUCKET}/long", content)
+    requests.clear()
+    with object_path(f"s3://{BUCKET}/long", s3).open("rb") as stream:
+        assert b"".join(iter(lambda: stream.read(3_000_001), b"")) == content
+        stream.seek(-1000, 2)
+        assert stream.read() == content[-1000:]
+    ranges = [one.removeprefix("bytes=").split("-") for _, _, one in requests if one]
+    sizes = [int(end) - int(begin) + 1 for begin, end in ranges]
+    assert sizes == [4 << 20, 8 << 20, 16 << 20, 2 << 20]
+    assert object_path(f"s3://{BUCKET}/long", s3).read_first(10) == content[:10]  # type: ignore[attr-defined]
+    s3_server.files(s3).rm_file(f"{BUCKET}/long")
+
+
+@pytest.mark.usefixtures("asked")
+def test_files_are_imported_from_there(s3: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"prompt": f"{at}加1等于几？", "chosen": f"等于{at + 1}。", "rejected": f"等于{at}。"} for at in range(40)]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / "a.jsonl").write_text("".join(lines[:20]), "utf-8")
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress("".join(lines[20:30]).encode()))
+    pq.write_table(pa.Table.from_pylist(rows[30:]), folder / "c.parquet")
+    there = s3_server.put(s3, folder, "in")
+    for inputs in (["*"], ["a.jsonl", "b.jsonl.gz", "c.parquet"]):
+        made = []
+        for at, place in enumerate((there, f"{folder}", f"file://{folder}")):
+            out = tmp_path / f"{len(inputs)}-{at}"
+            run("import", *(f"{place}/{name}" for name in inputs), "--domain", "math", "--out", out)
+            made.append(Store.open(out))
+        assert sum(file.rows or 0 for file in made[0].data_files()) == len(rows)
+        assert [one.manifest.sources for one in made[1:]] == [made[0].manifest.sources] * 2
+        assert [one.data_files() for one in made[1:]] == [made[0].data_files()] * 2
+    for name, said in (("none.jsonl", "no such file"), ("*.csv", "no file fits"), ("", "in is a directory")):
+        assert f"{there}{'/' * bool(name)}{name}"[:-1] in (
+            shown := run("import", f"{there}/{name}", "--out", tmp_path / "no", code=2).stderr
+        )
+        assert said in shown
+    s3_server.files(s3).pipe_file(f"{BUCKET}/in/c.parquet", b"PAR1 cut")
+    shown = run("import", f"{there}/c.parquet", "--domain", "math", "--out", tmp_path / "no", code=1).stderr
+    assert f"{there}/c.parquet: not readable as Parquet" in shown
+    assert not (tmp_path / "no").exists()
+    s3_server.files(s3).rm(f"{BUCKET}/in", recursive=True)
+
+
+@pytest.mark.usefixtures("asked")
+def test_commands_that_take_two_take_urls_and_others_say_that_they_do_not(
+    s3: dict[str, Any], there: str, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra [view] is not installed")
+
+    class Ended:
+        def __init__(self, config: object) -> None:
+            pass
+
+        def run(self, sockets: object) -> None:
+            pass
+
+    monkeypatch.setattr(uvicorn, "Server", Ended)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert run("view", there).stdout.startswith("http://127.0.0.1:")
+    ids = [row for batch in Store.open(local).batches() for row in batch.column("query_id").to_pylist()]
+    (tmp_path / "some.txt").write_text(ids[0] + "\n")
+    for words in (
+        ["contamination", "STORE", "--against", "STORE"],
+        ["dedup", "STORE", "--against", "STORE", "--dry-run"],
+        ["pairs", "STORE", "--exclude", str(tmp_path / "some.txt"), "--out", "-"],
+        ["card", "STORE", "--version", "1.0.0"],
+    ):
+        remote, here = (run(*(one.replace("STORE", str(at)) for one in words), code=None) for at in (there, local))
+        assert (remote.returncode, remote.stdout.replace(there, str(local))) == (here.returncode, here.stdout)
+        assert remote.stderr.replace(there, str(local)) == here.stderr
+    for words in (["score", there, "--model", "x", "--as", "x"], ["publish", there, "--version", "1.0.0"]):
+        said = run(*words, code=2).stderr
+        assert f"{there} is the address of an object store" in said
+        assert "copy" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_whether_a_store_that_is_shown_changed_is_told_by_its_listing(
+    s3: dict[str, Any], there: str, requests: list[tuple[str, str, str]]
+) -> None:
+    store = Store.open(there, storage_options=dict(s3))
+    before = state_of(store)
+    requests.clear()
+    assert state_of(store) == before
+    assert [one[0] for one in requests] == ["list_objects_v2"]
+    shard = f"{BUCKET}/store/{store.data_files()[0].path}"
+    content = s3_server.files(s3).cat_file(shard)
+    s3_server.files(s3).pipe_file(shard, content[:-1] + bytes([content[-1] ^ 1]))
+    assert state_of(store) != before
+    s3_server.files(s3).rm_file(shard)
+    with pytest.raises(StoreError, match="is not there any more"):
+        state_of(store)
 
 
 @pytest.mark.usefixtures("asked")

@@ -17,6 +17,7 @@ from coig_p.cli.options import (
     one_split_option,
     overwrite_option,
 )
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, pasted, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted
@@ -29,7 +30,7 @@ _OF_STORES = {"domains", "split", *(name for name in PairConfig.__dataclass_fiel
 
 @command("convert")
 @click.option("--from", "source", required=True, type=click.Choice(_SOURCES), help="Whose form the files have.")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...|STORE")
+@click.argument("files", nargs=-1, type=Place(), metavar="FILE...|STORE")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the benchmark there.")
 @list_option("--keep", help="Further columns of the files, kept with each item. Without it they are an error.")
 @click.option("--name", metavar="TEXT", help="What it is called. Default: as its authors call it, or the store's name.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -16,7 +17,7 @@ from coig_p.core.text import printable
 @click.argument("review", type=click.Path(path_type=Path), metavar="REVIEW")
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="STORE",
     help="The store that was drawn from: also show how far people agree with its judges.",
 )

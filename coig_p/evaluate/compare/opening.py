@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,8 @@ from pathlib import Path
 
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.locate import locate, open_located
-from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
-
-State = tuple[tuple[str, int, int, int], ...]
-"""Of the manifest and every shard its path, size, time of its last change and inode."""
+from coig_p.store.watching import State, state_of
 
 
 @dataclass(frozen=True)
@@ -92,11 +88,8 @@ def check_unchanged(opened: Opened) -> None:
 
 
 def _state(store: Store) -> State:
-    found = []
-    for name in (MANIFEST, *(file.path for file in store.data_files())):
-        try:
-            told = os.stat(store.path / name)
-        except OSError as error:
-            raise StoreError(store.path, f"{name} cannot be read: {error.strerror}") from None
-        found.append((name, told.st_size, told.st_mtime_ns, told.st_ino))
-    return tuple(found)
+    try:
+        return state_of(store)
+    except OSError as error:
+        name = Path(error.filename).relative_to(store.path).as_posix()
+        raise StoreError(store.path, f"{name} cannot be read: {error.strerror}") from None

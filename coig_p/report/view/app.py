@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +12,7 @@ from coig_p.errors import CoigPError, UsageError
 from coig_p.report.serving import HEADERS, PAGE_POLICY, OnlyHere, check_extra, listen, origin_of, run
 from coig_p.report.view.pages import View, error_page, page
 from coig_p.report.view.words import words
-from coig_p.store.manifest import MANIFEST
-from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of
+from coig_p.store.watching import state_of
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -41,7 +38,7 @@ def make_app(view: View, token: str) -> Starlette:
     from starlette.routing import Route
 
     view = replace(view, root=f"/{token}")
-    known = _state(view.index.store)
+    known = state_of(view.index.store)
     folder = files("coig_p.report.view") / "static"
     static = {name: (folder / name).read_bytes() for name in _STATIC}
 
@@ -55,7 +52,7 @@ def make_app(view: View, token: str) -> Starlette:
     def answer(path: str, address: dict[str, str]) -> Response:
         said = words(address.get("lang", "en"))
         try:
-            if _state(view.index.store) != known:
+            if state_of(view.index.store) != known:
                 return response(error_page(view, address, said["store-changed"]), 500)
             html = page(view, path, address)
         except OSError as error:
@@ -94,12 +91,6 @@ def make_app(view: View, token: str) -> Starlette:
     )
     app.add_middleware(OnlyHere)
     return app
-
-
-def _state(store: Store) -> tuple[object, ...]:
-    """What no change of a store leaves as it was, asked at each page, so cheap: of shards their bytes are not read."""
-    stats = (os.stat(store.path / file.path) for file in store.data_files())
-    return sha256_of(store.path / MANIFEST), *((one.st_size, one.st_mtime_ns, one.st_ino) for one in stats)
 
 
 def serve(view: View, port: int, ready: Callable[[str], None], token: str | None = None) -> None:

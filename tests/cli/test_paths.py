@@ -1,0 +1,49 @@
+"""Addresses of object stores where a command takes a path: one error that names them whole, and no folder s3:."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import click
+import pytest
+from commands import TREE, run
+
+from coig_p.cli.paths import Here, Place
+from coig_p.core.objects import is_object, url_of
+from coig_p.errors import UsageError
+
+PATHS = [(words, one) for words, command in TREE.items() for one in command.params if isinstance(one.type, click.Path)]
+
+
+@pytest.mark.parametrize(("words", "one"), PATHS, ids=[f"{words} {one.name}" for words, one in PATHS])
+def test_a_path_of_this_machine_is_no_url(words: str, one: click.Parameter, tmp_path: Path) -> None:
+    assert isinstance(one.type, (Here, Place))
+    context = click.Context(TREE[words])
+    (tmp_path / "a b").write_text("{}")
+    assert one.type.convert(f"file://{tmp_path}/a%20b", one, context) == tmp_path / "a b"
+    if isinstance(one.type, Place):
+        named = one.type.convert("hf://datasets/org/name@v1", one, context)
+        assert isinstance(named, Path)
+        assert f"{named} {pickle.loads(pickle.dumps(named))} {named / 'x'}".count("hf://datasets/org/name@v1") == 3
+        assert is_object(one.type.convert("s3://bucket/a", one, context))
+        return
+    with pytest.raises(UsageError, match="s3://bucket/a is the address of an object store") as caught:
+        one.type.convert("s3://bucket/a", one, context)
+    assert str(caught.value).startswith(one.opts[0] if isinstance(one, click.Option) else one.make_metavar(context))
+
+
+def test_nothing_is_written_to_a_folder_that_is_called_as_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("keygen", "s3://bucket/key", "--no-password", code=2).stderr
+    assert said.startswith("error: OUT: s3://bucket/key is the address")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_both_slashes_are_shown() -> None:
+    assert url_of(Path("s3://bucket/a")) == "s3://bucket/a"
+    assert url_of(Path("hf://datasets/org/name@v1")) == "hf://datasets/org/name@v1"
+    assert url_of(Path("file:///tmp/a")) == "file:///tmp/a"
+    assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
