@@ -75,7 +75,7 @@ class _Step:
         for at in range(moments):
             number, out = round(1.55**at) + at, self.place / f"worker-{at}" / "out"
             begin = killing.killing_begin(self.place / f"killed-{at}", number)
-            out.parent.mkdir()
+            out.parent.mkdir(parents=True)
             try:
                 with patch("coig_p.engine.local._begin", begin):
                     same += self._is_whole(out, self.job(self.store, out, num_proc=2))
@@ -105,7 +105,7 @@ class _Step:
         with RayExecutor(num_proc=2, scratch=self.place / "scratch") as engine:
             for at in range(moments):
                 out = self.place / f"ray-{at}" / "out"
-                out.parent.mkdir()
+                out.parent.mkdir(parents=True)
                 number = round(1.55**at) + at
                 with killing.Killing(engine, self.place / f"ray-killed-{at}", number) as other:
                     same += self._is_whole(out, self.job(self.store, out, engine=other))
