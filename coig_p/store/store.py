@@ -26,13 +26,13 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coig_p.core.html import html_table, html_text
 from coig_p.core.objects import ObjectPath, as_path, object_path
 from coig_p.engine.local import Workers, in_order, threads
 from coig_p.errors import StoreError
-from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store.file_problems import count_rewards, file_problem, rewards_problem
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
 from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import (
@@ -45,21 +45,18 @@ from coig_p.store.manifest import (
     read_manifest,
 )
 from coig_p.store.places import check_name
-from coig_p.store.reading import DAMAGE, open_shard, read_batches, takes_most
+from coig_p.store.reading import open_shard, read_batches, takes_most
 from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.store.rewards import (
-    OF_SHARD,
-    REWARD_SCHEMA,
     REWARDS,
     Counts,
     count_problems,
     listing_problems,
-    read_rewards,
     reward_files,
     reward_shard,
     score_again,
 )
-from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
+from coig_p.store.writing import ROWS_PER_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,12 +265,12 @@ class Store:
         shards = {file.path: file for file in self.data_files()}
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
-        look = partial(_problem_of, self.path, self.manifest.schema_version)
+        look = partial(file_problem, self.path, self.manifest.schema_version)
         whose = workers or replace(threads(num_proc), only_read=True)
         for file, problem in in_order(look, self.manifest.files, whose):
             if problem is None and file.role == REWARDS:
-                problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
-                problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])
+                problem = rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
+                problem = problem or count_rewards(self.path / file.path, counts[file.path.split("/")[1]])
             whole &= problem is None or file.role != REWARDS
             advance(file.bytes)
             if problem:
@@ -467,49 +464,3 @@ def lies_inside(root: Path, path: Path) -> bool:
     real, home = path.resolve(), root.resolve()
     in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
     return real.is_relative_to(home) or in_cache
-
-
-def _problem_of(root: Path, schema_version: int, file: StoreFile) -> str | None:
-    return _file_problem(root / file.path, file, schema_version)
-
-
-def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | None:
-    if not path.is_file():
-        return "missing"
-    size = path.stat().st_size
-    if size != file.bytes:
-        return f"{size} bytes, {file.bytes} in {MANIFEST}"
-    found = sha256_of(path)
-    if found != file.sha256:
-        return f"sha256 {found}, {file.sha256} in {MANIFEST}"
-    if file.role in ("data", "pairs", REWARDS):
-        try:
-            with path.open("rb") as stream:
-                footer = pq.read_metadata(stream)
-        except DAMAGE as error:
-            return f"not readable as Parquet: {error}"
-        if footer.num_rows != file.rows:
-            return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
-        if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMAS[schema_version]):
-            return "its columns are not those of a store"
-        if file.role == REWARDS and not footer.schema.to_arrow_schema().equals(REWARD_SCHEMA):
-            return "its columns are not those of rewards"
-    return None
-
-
-def _counted(path: Path, counts: Counts) -> str | None:
-    """Count the rows of a file of rewards; what is wrong with one."""
-    try:
-        counts.add(read_rewards(path).rows)
-    except StoreError as error:
-        return str(error).partition(f"{path.name} ")[2]
-    return None
-
-
-def _rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
-    """What is wrong with a readable file of rewards, beside the shard that it should be of."""
-    with path.open("rb") as stream:
-        of_shard = (pq.read_metadata(stream).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
-    if shard is None or of_shard == shard.sha256:
-        return None
-    return f"it is of another {shard.path} than {MANIFEST} lists. Score it again: coigp score"

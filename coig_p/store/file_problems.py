@@ -1,0 +1,58 @@
+"""What is wrong with the files of a store, one at a time, beside what its manifest says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from coig_p.errors import StoreError
+from coig_p.schema import RAW_SCHEMAS
+from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.reading import DAMAGE
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, Counts, read_rewards
+from coig_p.store.writing import sha256_of
+
+
+def file_problem(root: Path, schema_version: int, file: StoreFile) -> str | None:
+    """What is wrong with a file of the store at `root`, by its size, its hash and its footer; None where nothing is."""
+    path = root / file.path
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    if size != file.bytes:
+        return f"{size} bytes, {file.bytes} in {MANIFEST}"
+    found = sha256_of(path)
+    if found != file.sha256:
+        return f"sha256 {found}, {file.sha256} in {MANIFEST}"
+    if file.role in ("data", "pairs", REWARDS):
+        try:
+            with path.open("rb") as stream:
+                footer = pq.read_metadata(stream)
+        except DAMAGE as error:
+            return f"not readable as Parquet: {error}"
+        if footer.num_rows != file.rows:
+            return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
+        if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMAS[schema_version]):
+            return "its columns are not those of a store"
+        if file.role == REWARDS and not footer.schema.to_arrow_schema().equals(REWARD_SCHEMA):
+            return "its columns are not those of rewards"
+    return None
+
+
+def count_rewards(path: Path, counts: Counts) -> str | None:
+    """Count the rows of a file of rewards; what is wrong with one."""
+    try:
+        counts.add(read_rewards(path).rows)
+    except StoreError as error:
+        return str(error).partition(f"{path.name} ")[2]
+    return None
+
+
+def rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
+    """What is wrong with a readable file of rewards, beside the shard that it should be of."""
+    with path.open("rb") as stream:
+        of_shard = (pq.read_metadata(stream).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
+    if shard is None or of_shard == shard.sha256:
+        return None
+    return f"it is of another {shard.path} than {MANIFEST} lists. Score it again: coigp score"
