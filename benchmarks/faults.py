@@ -2,10 +2,10 @@
 
     python benchmarks/faults.py [--moments 20] [--only NAME,...] [--ray]
 
-A moment is the n-th call of a function of the package (see tests/killing.py), on a small store with something to find
-for every step. A lost worker must end in the same bytes or in one error; a step that was killed is run again with the
-same output, and must then end in the bytes of an undisturbed run, with nothing beside them. With --ray a task of Ray
-is killed, too. Prints a table and keeps it in benchmarks/results/faults.md.
+A moment is the n-th call of a function of the package (see tests/killed_jobs.py), on a small store with something to
+find for every step. A lost worker must end in the same bytes or in one error; a step that was killed is run again with
+the same output, and must then end in the bytes of an undisturbed run, with nothing beside them. With --ray a task of
+Ray is killed, too. Prints a table and keeps it in benchmarks/results/faults.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "publish"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import jobs
-import killing
+import killed_jobs
 from measuring import progress, publish, where
 
 from coig_p.errors import WorkersLost
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--ray", action="store_true")
     given = parser.parse_args()
     logging.disable(logging.WARNING)
-    killing.write_small_shards()
+    killed_jobs.write_small_shards()
     rows = []
     with tempfile.TemporaryDirectory(prefix="coigp-faults-") as folder:
         place = Path(folder)
@@ -66,7 +66,7 @@ def main() -> None:
 class _Step:
     def __init__(self, name: str, store: Path, place: Path) -> None:
         self.name, self.store, self.place = name, store, place
-        self.job = killing.job_of(name)
+        self.job = killed_jobs.job_of(name)
         self.whole = self.job(store, place / "whole")
 
     def workers(self, moments: int) -> tuple[int, int, int]:
@@ -74,7 +74,7 @@ class _Step:
         same = lost = again = 0
         for at in range(moments):
             number, out = round(1.55**at) + at, self.place / f"worker-{at}" / "out"
-            begin = killing.killing_begin(self.place / f"killed-{at}", number)
+            begin = killed_jobs.killing_begin(self.place / f"killed-{at}", number)
             out.parent.mkdir(parents=True)
             try:
                 with patch("coig_p.engine.local._begin", begin):
@@ -86,14 +86,14 @@ class _Step:
 
     def drivers(self, moments: int) -> tuple[int, int]:
         """How many killed runs gave the same when they were run again; and left finished tasks."""
-        calls = killing.count_calls(self.name, self.store, self.place / "counted" / "out")
+        calls = killed_jobs.count_calls(self.name, self.store, self.place / "counted" / "out")
         before = calls.before or calls.number
         some = moments // 3 if calls.before else moments
         numbers = [before * (at + 1) // (some + 1) for at in range(some)]
         rest = moments - some
         numbers += [before + (calls.number - before) * (2 * at + 1) // (2 * rest) for at in range(rest)]
         runs = {self.place / f"driver-{at}" / "out": number for at, number in enumerate(numbers)}
-        killing.kill_drivers(self.name, self.store, runs)
+        killed_jobs.kill_drivers(self.name, self.store, runs)
         taken = sum(len(path.read_bytes().splitlines()) > 1 for out in runs for path in out.parent.glob(".*/journal.*"))
         return sum(self._is_whole(out, self.job(self.store, out)) for out in runs), taken
 
@@ -107,7 +107,7 @@ class _Step:
                 out = self.place / f"ray-{at}" / "out"
                 out.parent.mkdir(parents=True)
                 number = round(1.55**at) + at
-                with killing.Killing(engine, self.place / f"ray-killed-{at}", number) as other:
+                with killed_jobs.Killing(engine, self.place / f"ray-killed-{at}", number) as other:
                     same += self._is_whole(out, self.job(self.store, out, engine=other))
         return same
 

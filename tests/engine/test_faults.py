@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jobs
-import killing
+import killed_jobs
 import pytest
 
 from coig_p.core.text import printable
@@ -36,7 +36,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = writing.ROWS_PER_SHARD, pairing.ROWS_PER_SHARD
-    killing.write_small_shards()
+    killed_jobs.write_small_shards()
     yield
     writing.ROWS_PER_SHARD, pairing.ROWS_PER_SHARD = before
 
@@ -48,12 +48,12 @@ def finished(out: Path) -> int:
 
 @pytest.mark.parametrize("name", WRITING)
 def test_a_killed_run_is_taken_up_where_it_was(name: str, stores: tuple[Path, Path], tmp_path: Path) -> None:
-    job, store = killing.job_of(name), stores[name == "release"]
+    job, store = killed_jobs.job_of(name), stores[name == "release"]
     wanted = job(store, tmp_path / "whole")
-    calls = killing.count_calls(name, store, tmp_path / "counted" / "out")
+    calls = killed_jobs.count_calls(name, store, tmp_path / "counted" / "out")
     left_to_do = calls.number - calls.before
     runs = {tmp_path / str(at) / "out": calls.before + int(left_to_do * at) for at in MOMENTS}
-    assert killing.kill_drivers(name, store, runs) == [None] * len(MOMENTS)
+    assert killed_jobs.kill_drivers(name, store, runs) == [None] * len(MOMENTS)
     assert any(finished(out) for out in runs)
     for out in runs:
         assert job(store, out) == wanted
@@ -69,9 +69,9 @@ def test_a_lost_worker_is_one_error_and_one_process_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    job, store, out = killing.job_of(name), stores[0], tmp_path / "run" / "out"
+    job, store, out = killed_jobs.job_of(name), stores[0], tmp_path / "run" / "out"
     wanted = job(store, tmp_path / "whole")
-    monkeypatch.setattr("coig_p.engine.local._begin", killing.killing_begin(tmp_path / "killed", call))
+    monkeypatch.setattr("coig_p.engine.local._begin", killed_jobs.killing_begin(tmp_path / "killed", call))
     with pytest.raises(WorkersLost, match="one of 2 processes that shared the work ended before it was done"):
         job(store, out, num_proc=2)
     there = finished(out)
@@ -84,8 +84,8 @@ def test_a_lost_worker_is_one_error_and_one_process_goes_on(
 FULL = """
 import json, resource, sys
 from pathlib import Path
-import jobs, killing
-killing.write_small_shards()
+import jobs, killed_jobs
+killed_jobs.write_small_shards()
 many, clean, place = map(Path, sys.argv[1:])
 said = {}
 for name in ("export", "export as JSON Lines", "clean", "dedup by files", "release"):
@@ -93,7 +93,7 @@ for name in ("export", "export as JSON Lines", "clean", "dedup by files", "relea
     out.parent.mkdir()
     resource.setrlimit(resource.RLIMIT_FSIZE, (1200, resource.RLIM_INFINITY))
     try:
-        killing.job_of(name)(clean if name == "release" else many, out)
+        killed_jobs.job_of(name)(clean if name == "release" else many, out)
         told = "done"
     except OSError as error:
         told = f"{error.filename}: {error.strerror}"

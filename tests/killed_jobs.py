@@ -1,6 +1,6 @@
 """Jobs that are killed (SIGKILL) at a chosen moment: the n-th call of a function of the package, in whatever process.
 
-    python killing.py NAME STORE NUM_PROC [NUMBER OUT]...     the job of that name in `jobs`, killed at each number
+    python killed_jobs.py NAME STORE NUM_PROC [NUMBER OUT]...     the job of that name in `jobs`, killed at each number
 
 So a test need not know what the code does at a moment, and moments are the same in every run. The shards that these
 jobs write are small, so that there are many.
