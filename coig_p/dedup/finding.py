@@ -22,7 +22,7 @@ from coig_p.dedup.queries import COLUMNS, DedupConfig, find_duplicates, prefix_o
 from coig_p.dedup.runs import Run, batches_of, sample_every, write_run
 from coig_p.dedup.shingles import jaccard
 from coig_p.dedup.shuffled import similar_texts
-from coig_p.engine.local import Workers, in_order, lasting, threads
+from coig_p.engine.local import Workers, held, in_order, threads
 from coig_p.engine.scratch import scratch_folder
 from coig_p.store.manifest import StoreFile
 from coig_p.store.sharing import workers_for
@@ -91,7 +91,7 @@ def find_store_duplicates(
     every = [file for one in (store, *against) for file in one.data_files()]
     with (
         scratch_folder(engine) as folder,
-        lasting(workers_for(every, num_proc, engine, alone=threads(num_proc))) as workers,
+        held(workers_for(every, num_proc, engine, alone=threads(num_proc))) as workers,
     ):
         shards = list(_cut(store, against, folder))
         drawn = sample_every(total, ranges)

@@ -111,7 +111,7 @@ def similar_texts(
     Args:
         folder: for files, until what is given is no longer used; every worker sees it.
         ranges: into how many the texts are cut, about.
-        workers: those that `coig_p.engine.local.lasting` gives start once for all steps.
+        workers: those that `coig_p.engine.local.held` gives start once for all steps.
     """
     task = Task(
         folder,

@@ -175,6 +175,9 @@ def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterato
                 stream.truncate(0)
                 _write(stream, {"format": FORMAT, "version": VERSION, "key": whole_key})
             journal = Journal(root, stream, known)
+            if known:
+                words = "%s: going on where a run was stopped: %s of its steps are done"
+                _logger.warning(words, printable(str(target)), f"{len(known):,}")
             try:
                 yield journal
             except STOPPED:

@@ -120,36 +120,6 @@ def in_order(
             yield first, result.result()
 
 
-@contextmanager
-def lasting(workers: Workers) -> Iterator[Workers]:
-    """Workers for several calls of `in_order` in the block: processes are started once.
-
-    Raises:
-        WorkersLost: a process did not live to say how its work went.
-    """
-    if isinstance(workers, Processes) and workers.number > 1:
-        with _pool(workers.number, _call) as pool:
-            yield _Lasting(pool, workers.number)
-    else:
-        yield workers
-
-
-class _Lasting(Executor):
-    """A pool of processes that are told with each item what to do with it."""
-
-    def __init__(self, pool: Executor, window: int) -> None:
-        self._pool, self.window = pool, window
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        with _interrupts_wait():  # a process may be started for it
-            return self._pool.submit(_work, (function, args, kwargs))
-
-
-def _call(told: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
-    function, args, kwargs = told
-    return function(*args, **kwargs)
-
-
 _Opened = tuple[Callable[[Any], Future[Any]], int]
 
 
@@ -193,7 +163,11 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
 
 @contextmanager
 def held(workers: Workers) -> Iterator[Workers]:
-    """The same workers for several calls of `in_order`: processes are started once, and end with the block."""
+    """The same workers for several calls of `in_order`: processes are started once, and end with the block.
+
+    Raises:
+        WorkersLost: a process did not live to say how its work went.
+    """
     if not isinstance(workers, Processes) or workers.number == 1:
         yield workers
         return

@@ -25,8 +25,7 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.core.lengths import Lengths, read_tokenizer, tokenizer_hash
-from coig_p.core.text import printable
-from coig_p.engine.journal import Journal, resumable
+from coig_p.engine.journal import resumable
 from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.errors import UsageError
 from coig_p.export.balance import check_balanced
@@ -146,7 +145,6 @@ def export_store(
     workers_ = workers_for(source.files(), num_proc, engine)
     with resumable(out, SHARDS, _key(opened, source, config)) as journal, held(workers_) as workers:
         root = journal.root
-        _tell_taken_up(journal, out, len(source.files()))
         shuffled = source.spill(journal, _SPILLED, advance, workers)
         written_splits = write_splits(journal, shuffled, source, Processes(1) if source.only() else workers)
         shutil.rmtree(root / _SPILLED)
@@ -192,13 +190,6 @@ def _key(store: Store, source: Source, config: ExportConfig) -> dict[str, Any]:
         **{name: getattr(config, name) for name in _ALSO},
         "multi_turn": config.pairs.multi_turn,
     }
-
-
-def _tell_taken_up(journal: Journal, out: Path, shards: int) -> None:
-    if journal.taken_up:
-        read = sum(task.startswith(f"{_SPILLED}/") for task in journal.taken_up)
-        words = "%s: going on where a run was stopped: %s of %s shards are read, %s files are written"
-        _logger.warning(words, printable(str(out)), read, shards, len(journal.taken_up) - read)
 
 
 def resolve_export(store: Store, config: ExportConfig) -> tuple[Form, Selection]:
