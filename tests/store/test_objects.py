@@ -184,7 +184,7 @@ def test_a_shard_that_is_read_to_its_end_is_one_request(
     store = Store.open(there, storage_options=dict(s3))
     each = [("get_object", f"store/{file.path}", f"bytes=0-{file.bytes - 1}") for file in store.data_files()]
     assert len(each) > 1
-    options: dict[str, Any] = {"data_dir": there, "storage_options": dict(s3), "cache_dir": str(tmp_path)}
+    options: Any = {"data_dir": there, "storage_options": dict(s3), "split": "train", "cache_dir": str(tmp_path)}
     for read in (lambda: list(store.batches()), lambda: coig_p.load_dataset("all", **options)):
         requests.clear()
         read()
