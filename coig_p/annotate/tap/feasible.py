@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
 
-from coig_p.annotate.tap.bare import LABEL, LEADS, LONGEST_LINE, MARKS, ONLY_MARKS, any_of, bare
+from coig_p.annotate.tap.bare import ARROW, LABEL, LEADS, LONGEST_LINE, MARKS, ONLY_MARKS, any_of, bare
 from coig_p.annotate.tap.data import data_in
 from coig_p.annotate.tap.grids import with_bars
 from coig_p.annotate.tap.lines import chosen_box, is_fence, own, said, unfenced
@@ -205,6 +205,8 @@ def _labelled_verdict(last: str, words: Words) -> bool | None:
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
     if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
         return None
+    if re.search(rf"{any_of(words.feasible)}{MARKS}(?:{ARROW}|=)", before, re.IGNORECASE):
+        return None  # from one to the other, or a key to both
     feasible = found["no"] is None
     return None if _unsure(found["tail"], words, feasible=feasible) else feasible
 
