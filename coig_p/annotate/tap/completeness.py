@@ -70,17 +70,19 @@ _GIVES = (
 _GIVEN = r"[”\"」』'\]](?P<tail>[，,。.;；].{0,200})?"
 # Words in which nobody says anything.
 _WAVERS = re.compile(
-    r"不好说|说不(?:好|准|清)|拿不准|吃不准|(?:^|[，,。…])(?:很)?难说|我也?不(?:太)?(?:确定|清楚)|两可|\b(?:hard to say|not sure|I can['’]t tell)\b",
+    r"不好说|说不(?:好|准|清)|拿不准|吃不准|(?:^|[，,。…])(?:很)?难说|我也?不(?:太)?(?:确定|清楚)|两可"
+    r"|\b(?:hard to say|not sure|I can['’]t tell)\b",
     re.IGNORECASE,
 )
 # Of other languages: yes, no, and what says there that something is lacking, or is not.
 _FOREIGN = re.compile(
-    r"\A[ \t*_#>]*(?:(?P<yes>はい|예|네|oui|ja|sí|да)|(?P<no>いいえ|아니[요오]|non|nein|нет))(?![A-Za-zÀ-ÿ\u0400-\u04ff])"
+    r"\A[ \t*_#>]*(?:(?P<yes>はい|예|네|oui|ja|sí|да)|(?P<no>いいえ|아니[요오]|non|nein"
+    r"|нет))(?![A-Za-zÀ-ÿ\u0400-\u04ff])"
     r"(?P<mark>[*_]*[、，,.。!！]?)(?P<tail>[^\n]*)",
     re.IGNORECASE,
 )
 _FOREIGN_LACKS = re.compile(
-    r"足り|不足|欠け|欠い|ません|ない|なし|부족|누락|없|않|manqu|absen|\bpas\b|\brien\b|fehl|kein|nicht|falta|\bне",
+    r"足り|不足|欠け|欠い|ません|ない|なし|부족|누락|없|않|manqu|absen|\bpas\b|\brien\b|fehl|kein|nicht|falta|\b\u043d\u0435",
     re.IGNORECASE,
 )
 _OPENS = re.compile(r"[\[{]\s*[\"'“](?:is[ _])?(?:lack|missing|是否缺|缺)|<(?:lack|missing|缺|是否缺)", re.IGNORECASE)
@@ -104,7 +106,8 @@ _ASKS = re.compile(
 )
 _TRADITIONAL = str.maketrans("沒無這該", "没无这该")
 _LACKS_KEY = re.compile(
-    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?|(?:是否)?缺[少失乏]?(?:了?(?:必要)?的?(?:输入|信息|内容|材料|要素))?|(?:是否)?需要?(?:补全|补充)"
+    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?"
+    r"|(?:是否)?缺[少失乏]?(?:了?(?:必要)?的?(?:输入|信息|内容|材料|要素))?|(?:是否)?需要?(?:补全|补充)"
     r"|needs?[ _](?:inputs?|completion)|回答|答复|输出|判定(?:结果)?|answer|verdict|result|答案|(?:检查)?结果|结论",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""A verdict that is the last clause of a line, behind reasons, an arrow or a dash: 只涉及文字，合理。  要看画 → 不合理"""
+"""A verdict that is the last clause of a line, behind reasons, an arrow or a dash: 只涉及文字，合理。"""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ _CAN = re.compile(
     r"(?<!不)(?:完全可以|能够?(?:直接)?(?:完成|做到|回答)|可以(?:直接)?(?:完成|做到|回答))|没有?触[及到]|(?:都|均|全)(?:给出|齐全|提供)"
 )
 _CODE = re.compile(
-    r"[ \t]*(?:return|print|(?:verdict|result|answer|judg\w+|结论|判断)[ \t]*=)[ \t]*\(?[ \t]*[\"'](?P<word>[^\"'\n]{1,20})[\"']"
+    r"[ \t]*(?:return|print|(?:verdict|result|answer|judg\w+|结论"
+    r"|判断)[ \t]*=)[ \t]*\(?[ \t]*[\"'](?P<word>[^\"'\n]{1,20})[\"']"
     r"[ \t]*\)?[ \t]*;?[ \t]*(?:(?:#|//)(?P<reason>[^\n]*))?"
 )
 _BOX = re.compile(r"\\(?:boxed|fbox|text|textbf|mathrm|mbox)\s*\{|[{}$]")
 _CHOOSES = re.compile(
-    r"(?:因此|所以|故而?|综上)?[，,]?我?(?:选择?|输出|回答|答|判为?)[:：]?[ $\[]*[“「『]?(?P<word>[^，。“”]{1,20})[”」』]?"
+    r"(?:因此|所以|故而?|综上)?[，,]?我?(?:选择?|输出|回答|答"
+    r"|判为?)[:：]?[ $\[]*[“「『]?(?P<word>[^，。“”]{1,20})[”」』]?"
 )
 
 

@@ -295,7 +295,8 @@ _CAN = re.compile(
 )
 # The nearest of other words for the two verdicts; that it can be done is a reason, and no verdict.
 _OTHER_WORDS = re.compile(
-    rf"(?:(?:{_HEAD_WORD}|可行性|合理性|是否可行)(?:是|为)?(?:[:：]|→)?[ \t]*)?(?:因此|所以|综上|总之)?[，,]?{_WHAT}?是?"
+    rf"(?:(?:{_HEAD_WORD}|可行性|合理性|是否可行)(?:是|为)?(?:[:：]|→)?[ \t]*)?(?:因此|所以|综上"
+    rf"|总之)?[，,]?{_WHAT}?是?"
     r"(?:(?P<no>不可行)|可行)的?[。.!！]?"
 )
 _LABELLED = re.compile(r"(?:最终|最后)?的?(?:判断|结论|答案)[:：][ \t]*(?P<no>不)?合理[。.]?")

@@ -46,7 +46,8 @@ _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
 _FORUM_TAGS = re.compile(r"\[/?(?:b|i|u|s|list|color|size|font|quote)(?:=[^\[\]\n]{0,20})?\]", re.IGNORECASE)
 # An ordinal in words before a name: 第一类，……：  其二，……：
 _ORDINAL = re.compile(
-    rf"^([ \t]*)(?:第[一二三四五六七八九十\d]{{1,3}}[类种个项条]?(?:题型|是)?|其[一二三四五六七八九十]|首先|其次|再次|最后|此外|另外)"
+    rf"^([ \t]*)(?:第[一二三四五六七八九十\d]{{1,3}}[类种个项条]?(?:题型|是)?|其[一二三四五六七八九十]"
+    rf"|首先|其次|再次|最后|此外|另外)"
     rf"[，,、{COLON}][ \t]*(?=[^\n{COLON}，。]{{1,40}}(?:[{COLON}]|——)[^\n]{{4}})",
     re.MULTILINE,
 )

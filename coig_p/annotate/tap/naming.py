@@ -54,7 +54,7 @@ class Names:
         for label, own in zip(_LABELS, (words.first, words.second), strict=True):
             named = either(tuple(map(plain, own)))
             ordinal = "第一[个条份]?" if label == _LABELS[0] else "第二[个条份]?"
-            sheet = rf"(?<![一-鿿A-Za-z0-9]){label}号?(?:答?卷)"
+            sheet = rf"(?<![第十A-Za-z0-9]){label}号?(?:答?卷)"
             sides.append(rf"(?:{named}|{NOUN} ?{label}(?![A-Za-z0-9])|{ordinal}{NOUN}|{sheet})")
         self.side = rf"(?:(?P<first>{sides[0]})|(?P<second>{sides[1]}))"
         self.sides = sides
@@ -85,7 +85,8 @@ class Names:
             rf"^[ *•-]*(?P<number>\[\[ ?{NUMBER} ?\]\])[ :—-]*(?P<name>{self._unnamed()})[。.]?$", flags | re.MULTILINE
         )
         self.half_closed = re.compile(
-            rf"^(?P<name>[ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)(?=[^\n]*[\[\]])\[{{0,2}} ?(?P<number>[0-9]{{1,2}}) ?\]{{0,2}}$",
+            rf"^(?P<name>[ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)(?=[^\n]*[\[\]])"
+            rf"\[{{0,2}} ?(?P<number>[0-9]{{1,2}}) ?\]{{0,2}}$",
             flags | re.MULTILINE,
         )
         self.in_english = re.compile(

@@ -1,4 +1,4 @@
-"""What is shaped as a list of question types and is none: taken back, a plan, questions, data of a catalogue, a form."""
+"""What is shaped as a list of question types and is none: taken back, a plan, questions, data of a catalogue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _OF_ONE = re.compile(
     r"第[一二三四五六七八九十\d]{1,3}[个条种项类]?[^。\n]{0,15}?(?:作废|撤回|收回|不作数|不算数|删除|删掉|去掉|划掉|忽略|重复)"
 )
 # Before a list, what it is of.
-_OF_WHAT = r"(?:步骤|计划|流程|安排|原因|理由|信息|资料|教材|书目|文献|建议|事项|课程|目标|特点|要求|知识点|章节|目录|问题|情况|条件)"
+_OF_WHAT = (
+    r"(?:步骤|计划|流程|安排|原因|理由|信息|资料|教材|书目|文献|建议|事项|课程|目标|特点|要求|知识点|章节|目录"
+    r"|问题|情况|条件)"
+)
 _LEADS_ELSEWHERE = re.compile(
     rf"^(?![^\n]*(?:题型|类型|types?\b))[^\n]{{0,60}}{_OF_WHAT}[^\n{COLON}]{{0,6}}(?:如下|包括|有)?[^\n{COLON}。]{{0,4}}"
     rf"[{COLON}]\s*$",
@@ -36,8 +39,10 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _REFUSES = re.compile(
-    r"\A\W*(?:很|非常|十分|实在)?(?:抱歉|对不起|不好意思|遗憾|(?:I['’]m |I am )?sorry\b|I can(?:no|['’])t\b)[^\n]{0,80}?"
-    r"(?:不能|无法|不便|不会|拒绝|不可以|cannot|can['’]t|unable|not able|won['’]t)(?![^\n]*(?:但|不过|仍|\bbut\b|however))",
+    r"\A\W*(?:很|非常|十分|实在)?(?:抱歉|对不起|不好意思|遗憾|(?:I['’]m |I am )?sorry\b|I can(?:no"
+    r"|['’])t\b)[^\n]{0,80}?"
+    r"(?:不能|无法|不便|不会|拒绝|不可以|cannot|can['’]t|unable|not able|won['’]t)(?![^\n]*(?:但|不过|仍"
+    r"|\bbut\b|however))",
     re.IGNORECASE,
 )
 _COUNT = r"\s?[一二三四五六七八九十\d]{0,3}"
@@ -54,7 +59,10 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 _QUESTION = re.compile(r"[?？][”\"』」）)]*\Z")
-_BYTES = "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2026\u2030\u2039\u203a\u20ac\u2122"
+_BYTES = (
+    "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc"
+    "\u2013-\u2026\u2030\u2039\u203a\u20ac\u2122"
+)
 _MISREAD = re.compile(f"[\u00e3-\u00ef][{_BYTES}]{{2}}")  # UTF-8 that was read as Latin-1
 
 

@@ -13,7 +13,8 @@ _NOTE = re.compile(
 _OF_CHANGES = re.compile(
     r"补[充上全入齐][^。]{0,4}了|(?:新增|增加|添加|加入|加上|补[充上全齐])了|新增|修改了|改写了?|改动|原(?:有的?)?(?:指令|题)|您(?:也?可|如|若|自行)"
     r"|(?:均|都|皆|仅)?[为是]?(?:示例|虚构|假设|虚拟|编拟|拟定)(?:的|数据|内容|材料|数值)?(?:[，,。）)]|\Z)|(?:仅供参考|如需)|可(?:以)?(?:[按据]|根据)?(?:实际|需要|情况)|可(?:以)?(?:自行)?(?:替换|修改|调整)"
-    r"|使(?:得)?(?:任务|指令|题目|其)|\b(?:I (?:have )?(?:added|changed|filled)|was missing|original (?:prompt|instruction)|fictional|feel free)\b",
+    r"|使(?:得)?(?:任务|指令|题目|其)|\b(?:I (?:have )?(?:added|changed|filled)|was missing"
+    r"|original (?:prompt|instruction)|fictional|feel free)\b",
     re.IGNORECASE,
 )
 _SPEAKS = re.compile(r"(?:以上|上述|上面|此处|这里|本次|我|已)")
@@ -23,7 +24,7 @@ _IN_BRACKETS = re.compile(
 
 
 def without_remark(body: str) -> str | None:
-    """A prompt without the remark that a rule, brackets or a label part from it; None where nobody can say what it is."""
+    """A prompt without the remark that a rule, brackets or a label part from it; None where it may be either."""
     lines = body.rstrip().split("\n")
     rules = [at for at, line in enumerate(lines) if at and _RULE.fullmatch(line)]
     if rules and rules[-1] < len(lines) - 1:

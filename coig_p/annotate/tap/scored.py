@@ -67,6 +67,7 @@ _AFRESH = re.compile(
 _STRUCK = re.compile(
     r"~~[^~\n]{1,20}~~ ?(?=\[\[)(?P<new>\[\[ ?[0-9.]{1,4} ?\]\])(?: ?\((?:更正|修正|改)[^()0-9\n]{0,60}\))?"
 )
+_STRUCK_ALONE = re.compile(r"~~[^~\n]{1,20}~~")
 _FORMAL = str.maketrans("壹贰叁肆伍陆柒捌玖拾", "一二三四五六七八九十")
 _NUMERALS = "零一二三四五六七八九十"
 # Of what was scored already.
@@ -226,7 +227,7 @@ def _one_form(text: str, names: Names) -> str:
     text = plain(_BREAKS.sub("\n", text).replace("\uff5e", "~").replace("\\[", "[").replace("\\]", "]"))
     text = re.sub(r"(?m) +$", "", text)
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
-    text = _half_closed(_STRUCK.sub(r"\g<new>", text), names)
+    text = _half_closed(_STRUCK_ALONE.sub("", _STRUCK.sub(r"\g<new>", text)), names)
     text = re.sub(r"\[\[ ?[壹贰叁肆伍陆柒捌玖拾] ?\]\]", lambda found: found[0].translate(_FORMAL), text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)

@@ -8,7 +8,8 @@ from coig_p.annotate.tap.lines import COLON
 from coig_p.annotate.taxonomy.words import Words
 
 _BEGIN = re.compile(
-    r"^[^\w\n]{1,10}(?:(?:新|完整|补全)的?)?(?:指令|prompt|instruction)[ _]?(?:开始|起始|正文开始|begins?|starts?)[^\w\n]{0,10}$"
+    r"^[^\w\n]{1,10}(?:(?:新|完整|补全)的?)?(?:指令|prompt|instruction)[ _]?(?:开始|起始|正文开始|begins?"
+    r"|starts?)[^\w\n]{0,10}$"
     r"|^[^\w\n]{1,10}(?:开始|begin|start)[ _:]?(?:指令|prompt|instruction)[^\w\n]{1,10}$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -28,7 +29,8 @@ _LEADS = re.compile(
     rf"(?:^|(?<=[。！!；;，,]))[ \t]*(?:[^\n。！!；;，,{COLON}]{{0,12}}?(?:{_DONE}|完整的?|新的?){_WHAT}"
     r"|[^\n。！!；;，,：:]{0,8}?(?:改|补|改写|重写|补全|补充|修改|写)(?:成|为)了?"
     rf"|[^\n。！!；;，,{COLON}]{{0,4}}?{_DONE}(?=如下|是|为))"
-    rf"(?:应?(?:如下|是|为|在此)|(?:如|像)?(?:下面|以下|这样|这个样子)(?:这样|这个样子|的样子)?|所示){{0,2}}[{COLON}][ \t]*",
+    rf"(?:应?(?:如下|是|为|在此)|(?:如|像)?(?:下面|以下|这样|这个样子)(?:这样|这个样子|的样子)?"
+    rf"|所示){{0,2}}[{COLON}][ \t]*",
     re.MULTILINE,
 )
 _ASKED = re.compile(rf"^[ \t]*(?:问|Q|用户|User)[ \t]*[{COLON}][^\n]*$", re.IGNORECASE | re.MULTILINE)
