@@ -11,11 +11,13 @@ from coig_p.annotate.tap.lines import MARKER, either
 LONGEST_LINE = 400  # of a verdict
 QUOTES = "\"'“”‘’「」『』【】[]《》〈〉`*_ \t\u3000"
 _TAG = re.compile(r"<([\u4e00-\u9fff\w]{1,12})>([^<>]*)</\1>")
+_POINTS = re.compile("[ \t]*[\u27a1\U0001f449]\ufe0f?[ \t]*")
 _STRUCK = re.compile(r"~~[^~\n]{1,40}~~")
 _BETWEEN_CHARACTERS = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 ONLY_MARKS = re.compile(r"[\s`*_#>=~|-]*")
 MARKS = r"[\"'“”‘’「」『』\[\]<>`*_ |$]{0,8}"
-LABEL = rf"[^，。,:;!?！？\n]{{0,30}}{MARKS}(?:[:\]|?？]|——)"
+ARROW = r"(?:→|⇒|[-=]{1,2}>)"
+LABEL = rf"[^，。,:;!?！？=→⇒\n]{{0,30}}{MARKS}(?:[:\]|?？]|——|={{1,2}}(?!>)|{ARROW})"
 LEADS = (
     r"(?:因此|所以|综上所述|综上|总之|故|由此|总的来说|总体而言|总体来看|总体来说|由此可见"
     r"|(?:由于|基于|鉴于|根据)[^，,。:]{2,20}(?=[，,]))[，,]? ?"
@@ -28,10 +30,11 @@ LEADS = (
 
 def bare(line: str) -> str:
     """A line in one form, without what decorates it."""
+    line = _POINTS.sub("→", line)
     line = plain(_STRUCK.sub("", _TAG.sub(r"\2", line))).strip().lstrip("#>").strip()
     line = line[1:-1] if line.startswith("(") and line.endswith(")") and line.count("(") == 1 else line
     marker = MARKER.match(line)
-    line = (line[marker.end() :] if marker else line).strip(QUOTES + "|{}$")
+    line = (line[marker.end() :] if marker else line).strip(QUOTES + "|{}$=")
     return _BETWEEN_CHARACTERS.sub("", line)
 
 

@@ -10,15 +10,16 @@ from typing import Any
 from coig_p.annotate.tap.bare import LABEL, LEADS, LONGEST_LINE, MARKS, ONLY_MARKS, QUOTES, any_of, bare
 from coig_p.annotate.tap.data import data_in
 from coig_p.annotate.tap.grids import with_bars
-from coig_p.annotate.tap.lines import chosen_box, either, own, said, unfenced
+from coig_p.annotate.tap.lines import MARKER, chosen_box, either, own, said, unfenced
 from coig_p.annotate.tap.prompted import behind_heading, finished
 from coig_p.annotate.tap.reads import CompletenessRead, PromptRead
+from coig_p.annotate.tap.unheaded import with_heading
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _LONGEST_STATED = 60  # of one without its words
 _SHORT = 20
 _LACKS = re.compile(
-    r"缺|(?<![都已])(?:没有?|未)(?:给出|提供|附上|包含|写明|写出|附有)|不完整|不足|不够|需要?(?:补充|提供|给出)|\black|missing",
+    r"缺|(?<![都已])(?:没有?|未)(?:给出|提供|附上|包含|写明|写出|附有)|不完整|不足|不够|需要?(?:补充|提供|给出)|\black|missing|\bmanqu|\bfalta|\bfehl",
     re.IGNORECASE,
 )
 _LACKS_NOT = re.compile(
@@ -54,15 +55,40 @@ _CORRECTS = re.compile(
     re.IGNORECASE,
 )
 _CORRECTS_TO = re.compile(r"(?:更正|修正|纠正|correction)(?:为|：|:)\s*", re.IGNORECASE)
+_THEREFORE = r"(?:因此|所以|故而?|综上(?:所述)?|据此|可见|于是|最后|最终)"
 _ENDS_WITH = (
     r"(?:.{0,200}(?:[，,。.;；]|^) ?)?"
-    r"(?:(?:因此|所以|故|综上)?[，,]?(?:最终|最后)?的?(?:结论|答案|判断|结果)(?:应?(?:该|当)?(?:是|为|改为))?[:：]?"
+    rf"(?:{_THEREFORE}[，,]?我?(?:应(?:该|当)?)?(?:回答|输出|答复?|选择?|填写?|判(?:定|断)?|给出)(?:为|是)?[:：]?|"
+    r"(?:因此|所以|故|综上)?[，,]?(?:最终|最后)?的?(?:结论|答案|判断|结果)(?:应?(?:该|当)?(?:是|为|改为))?[:：]?"
     r"|应(?:该|当)?(?:是|为|改为)[:：]?|.{0,12}我?(?:只|仅)(?:写|回答|答)[:：]?)[\"'“「『*_ ]{0,6}"
+)
+# A verdict in quotes that somebody gives in a sentence: 我选择“否”，因为……; 确有缺漏，故答“是”。
+_GIVES = (
+    rf"(?P<before>.{{0,200}}?(?:[，,。.;；]|^)) ?(?:{_THEREFORE}[，,]?我?|我(?:的)?)(?:应(?:该|当)?)?"
+    r"(?:回答|输出|答案?|选择?|填|判断|结论)(?:为|是)?[:：]? ?[“\"「『'\[]"
+)
+_GIVEN = r"[”\"」』'\]](?P<tail>[，,。.;；].{0,200})?"
+# Words in which nobody says anything.
+_WAVERS = re.compile(
+    r"不好说|说不(?:好|准|清)|拿不准|吃不准|(?:^|[，,。…])(?:很)?难说|我也?不(?:太)?(?:确定|清楚)|两可"
+    r"|\b(?:hard to say|not sure|I can['’]t tell)\b",
+    re.IGNORECASE,
+)
+# Of other languages: yes, no, and what says there that something is lacking, or is not.
+_FOREIGN = re.compile(
+    r"\A[ \t*_#>]*(?:(?P<yes>はい|예|네|oui|ja|sí|да)|(?P<no>いいえ|아니[요오]|non|nein"
+    r"|нет))(?![A-Za-zÀ-ÿ\u0400-\u04ff])"
+    r"(?P<mark>[*_]*[、，,.。!！]?)(?P<tail>[^\n]*)",
+    re.IGNORECASE,
+)
+_FOREIGN_LACKS = re.compile(
+    r"足り|不足|欠け|欠い|ません|ない|なし|부족|누락|없|않|manqu|absen|\bpas\b|\brien\b|fehl|kein|nicht|falta|\b\u043d\u0435",
+    re.IGNORECASE,
 )
 _OPENS = re.compile(r"[\[{]\s*[\"'“](?:is[ _])?(?:lack|missing|是否缺|缺)|<(?:lack|missing|缺|是否缺)", re.IGNORECASE)
 _KEYED = re.compile(
-    r"(?P<key>[^\n:：]{1,12})[:：][ \t]*(?P<told>\S{1,5})[ \t]*\n"
-    r"(?P<other>[^\n:：#*【]{1,12})[:：][ \t]*(?:[|>]-?[ \t]*\n)?(?P<text>.+)",
+    rf"(?:{MARKER.pattern})?(?P<key>[^\n:：=]{{1,24}})[:：=][ \t]*(?P<told>\S{{1,5}})[ \t]*\n+"
+    rf"(?:{MARKER.pattern})?(?P<other>[^\n:：=#*【]{{1,24}})[:：=][ \t]*(?:[|>]-?[ \t]*\n)?(?P<text>.+)",
     re.DOTALL,
 )
 _LEADS_TO_IT = re.compile(
@@ -80,8 +106,9 @@ _ASKS = re.compile(
 )
 _TRADITIONAL = str.maketrans("沒無這該", "没无这该")
 _LACKS_KEY = re.compile(
-    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?|(?:是否)?缺[少失乏]?"
-    r"|answer|verdict|result|答案|(?:检查)?结果|结论",
+    r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)(?:[ _](?:inputs?|information|material))?"
+    r"|(?:是否)?缺[少失乏]?(?:了?(?:必要)?的?(?:输入|信息|内容|材料|要素))?|(?:是否)?需要?(?:补全|补充)"
+    r"|needs?[ _](?:inputs?|completion)|回答|答复|输出|判定(?:结果)?|answer|verdict|result|答案|(?:检查)?结果|结论",
     re.IGNORECASE,
 )
 _PROMPT_KEY = re.compile(
@@ -106,8 +133,12 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
     apart = re.compile(
         rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
     )
-    whole = apart.sub(r"\1\n", whole)
+    whole = _in_our_words(apart.sub(r"\1\n", whole), words)
     head, found = behind_heading(whole, words)
+    if found.reason == "no-heading" and (headed := with_heading(whole, words)) is not None:
+        head_too, found_too = behind_heading(headed, words)
+        if _lacks(own(head_too), words) is True:
+            whole, head, found = headed, head_too, found_too
     for pairs in _pairs(whole if found.reason == "no-heading" else head, whole):
         if pairs is None:
             return CompletenessRead(None, None, "unfinished")
@@ -115,6 +146,8 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
             return _of_object(pairs, words)
     head = chosen_box(own(head), (*words.yes, *words.no))
     lacks = _lacks(head, words)
+    if lacks == "none" and not head.strip() and (behind := _answer_behind(whole, words)) is not None:
+        lacks, found = True, behind
     if isinstance(lacks, str):
         return CompletenessRead(None, None, lacks)
     if found.reason == "no-heading":
@@ -137,6 +170,8 @@ def _lacks(head: str, words: Words) -> bool | str:
         anew = set(_every("\n".join(lines[at:]), words))
         if len(anew) == 1 and None not in anew:
             return bool(anew.pop())
+    if _WAVERS.search(head):
+        return "several"
     told = set(_every(head, words)) or {_stated(head)} - {None}
     if len(told) != 1 or None in told:
         return "several" if told else "none"
@@ -148,10 +183,47 @@ def _every(text: str, words: Words) -> Iterator[bool | None]:
     yield from _verdicts(text, words)
     yes, no = any_of(words.yes), any_of(words.no)
     ends = re.compile(rf"{_ENDS_WITH}(?:{yes}|(?P<no>{no})){MARKS}[。.]?{MARKS}", re.IGNORECASE)
+    gives = _gives(yes, no)
     for line in text.split("\n"):
-        found = ends.fullmatch(bare(line)) if len(line) <= LONGEST_LINE else None
-        if found is not None and not re.search(r"如果|若|假如", line):
+        if len(line) > LONGEST_LINE or re.search(r"如果|若|假如", line):
+            continue
+        found = ends.fullmatch(bare(line))
+        if found is not None:
             yield found["no"] is None
+        elif (given := gives.fullmatch(bare(line))) is not None:
+            lacks, tail = given["no"] is None, given["tail"] or ""
+            other = re.search(f"[“\"「『'](?:{no if lacks else yes})[”\"」』']", given["before"] + tail, re.IGNORECASE)
+            if other is None and not _TAKES_BACK.search(tail) and _says_lacking(tail) in (None, lacks):
+                yield lacks
+
+
+def _gives(yes: str, no: str) -> re.Pattern[str]:
+    return re.compile(rf"{_GIVES}(?:{yes}|(?P<no>{no})){_GIVEN}", re.IGNORECASE)
+
+
+def _in_our_words(text: str, words: Words) -> str:
+    """A text that begins with yes or no in another language, in ours, where what it says behind that fits."""
+    found = _FOREIGN.match(text)
+    if found is None:
+        return text
+    tail = found["tail"].strip()
+    lacking = _FOREIGN_LACKS.search(tail) is not None
+    if (found["no"] and lacking) or (found["yes"] and tail and not lacking and not re.match("[(（/|]", tail)):
+        return text
+    mark = "，" if found["mark"].endswith("、") else found["mark"]
+    return f"{words.yes[0] if found['yes'] else words.no[0]}{mark}{found['tail']}{text[found.end() :]}"
+
+
+def _answer_behind(whole: str, words: Words) -> PromptRead | None:
+    """The prompt of an answer that says only in its last line, behind the prompt, that something is lacking."""
+    above, _, last = whole.rstrip().rpartition("\n")
+    if above.count("\n") and re.search(r"\n[ \t]*(?:[-*_]{3,}[ \t]*\n)?[ \t]*\Z", above + "\n") is None:
+        return None
+    if len(last) > _LONGEST_STATED * 2 or not re.search(r"缺|补全|回答|答案|结论|检查", last):
+        return None
+    if set(_every(last.strip().strip("()（）"), words)) != {True}:
+        return None
+    return behind_heading(above, words)[1]
 
 
 def _pairs(text: str, whole: str) -> Iterator[list[tuple[str, Any]] | None]:
@@ -172,7 +244,7 @@ def _pairs(text: str, whole: str) -> Iterator[list[tuple[str, Any]] | None]:
     written = _KEYED.fullmatch(whole.strip())
     if written is not None and _PROMPT_KEY.fullmatch(written["other"].strip().replace("_", " ")):
         told = re.sub(r"(?m)^[ \t]+", "", written["text"]).strip()
-        yield [(written["key"].strip(), written["told"].strip()), (written["other"], told)]
+        yield [(written["key"].strip(), written["told"].strip()), (written["other"].strip(), told)]
 
 
 def _flat(value: Any) -> Iterator[tuple[str, Any]]:
@@ -265,6 +337,10 @@ def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
             continue
         lacks = found["no"] is None
         beside = f"{found['before'] or found['sentence'] or found['clause'] or ''}，{found['tail'] or ''}"
+        other = any_of(words.no if lacks else words.yes)
+        if re.match(rf" ?[(/|] ?{other} ?\)?", found["tail"] or "", re.IGNORECASE):
+            yield None  # in another language it is the opposite
+            continue
         certain = _says_lacking(beside) in (None, lacks) and not _TAKES_BACK.search(found["tail"] or "")
         yield lacks if certain else None
 

@@ -25,6 +25,9 @@ _ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _HTML = re.compile(r"b|i|u|em|strong|p|br|[uod]l|li|d[td]|div|span|h[1-6]|table|thead|tbody|t[rdh]", re.IGNORECASE)
 
 
+_CALLED = re.compile(r"\bdict\(((?:\s*\w{1,30}\s*=\s*(?:[0-9.]{1,6}|\"[^\"\n]{0,400}\"|'[^'\n]{0,400}')\s*,?)+)\s*\)")
+
+
 class Data(NamedTuple):
     """What a text holds as data.
 
@@ -44,6 +47,7 @@ def data_in(text: str) -> Data:
     values: list[tuple[str, Any]] = []
     rest: list[str] = []
     at = 0
+    text = _CALLED.sub(_called, text) if "dict(" in text else text
     while (begins := _BEGINS.search(text, at)) is not None:
         end, form = _normal(text, begins.start())
         try:
@@ -60,6 +64,11 @@ def data_in(text: str) -> Data:
     if values:
         return Data(tuple(values), "".join([*rest, text[at:]]), None)
     return _elements(text)
+
+
+def _called(found: re.Match[str]) -> str:
+    """An object that is made by a call, dict(a=1), as it is written."""
+    return "{" + re.sub(r"(?:(?<=\()|(?<=,)|\A)(\s*)(\w{1,30})\s*=\s*", r'\1"\2": ', found[1]) + "}"
 
 
 def _normal(text: str, begin: int) -> tuple[int | None, str]:

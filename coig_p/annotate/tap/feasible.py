@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
 
-from coig_p.annotate.tap.bare import LABEL, LEADS, LONGEST_LINE, MARKS, ONLY_MARKS, any_of, bare
+from coig_p.annotate.plain import plain
+from coig_p.annotate.tap.bare import ARROW, LABEL, LEADS, LONGEST_LINE, MARKS, ONLY_MARKS, any_of, bare
 from coig_p.annotate.tap.data import data_in
+from coig_p.annotate.tap.ending import ends
 from coig_p.annotate.tap.grids import with_bars
 from coig_p.annotate.tap.lines import chosen_box, is_fence, own, said, unfenced
 from coig_p.annotate.tap.reads import FeasibleRead
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
-_EITHER_OR = re.compile(r"\(?合理 ?(?:/|或|还是) ?不合理\)?")
+_EITHER_OR = re.compile(r"\(?(?:不合理 ?(?:/|\||、|或|还是) ?合理|合理 ?(?:/|\||、|或|还是) ?不合理)\)?")
 _SUPPOSES = re.compile(
     r"如果|假如|假设|若|除非|只要(?!求)|只有|可能|似乎|也许|\b(?:if|unless|maybe|perhaps)\b", re.IGNORECASE
 )
@@ -37,6 +39,7 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         return FeasibleRead(None, whole, "unfinished")
     told = {verdict for _, value in data.values for verdict in _in_data(value, words)}
     if told:
+        told |= {verdict for _, value in data.values for verdict in _stated_in(value, words)}
         rest = [line for line in data.rest.split("\n") if not ONLY_MARKS.fullmatch(line)]
         told |= {verdict for line in rest if (verdict := _judges(line, words)) is not None}
         return _read(told.pop() if len(told) == 1 else None, whole, "several")
@@ -85,6 +88,7 @@ def _says(line: str, words: Words) -> bool | None:
     """The verdict that a line says, in any way that is certain, or that its last sentence says."""
     if _OF_A_PART.match(bare(line)):
         return None
+    line = _EITHER_OR.sub("", plain(line)) if "合理" in line else line
     for part in (line, *_last_sentence(line)):
         last = bare(_concluding(part))
         for way in (
@@ -97,7 +101,7 @@ def _says(line: str, words: Words) -> bool | None:
             feasible = way(last)
             if feasible is not None:
                 return feasible
-    return None
+    return ends(line, words)
 
 
 def _last_sentence(line: str) -> list[str]:
@@ -159,6 +163,15 @@ def _in_data(value: Any, words: Words) -> Iterator[bool]:
                 yield verdict
 
 
+def _stated_in(value: Any, words: Words) -> Iterator[bool]:
+    """Every verdict that an object has, under any key: two that differ are none."""
+    for one in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        if isinstance(one, list | dict):
+            yield from _stated_in(one, words)
+        elif isinstance(one, str) and (verdict := _judges(one, words)) is not None:
+            yield verdict
+
+
 def _is_header(cells: list[str]) -> bool:
     return any(_VERDICT_KEY.fullmatch(bare(cell)) for cell in cells)
 
@@ -185,7 +198,7 @@ _VERDICT_KEY = re.compile(
 _FEASIBLE_KEY = re.compile(r"合理|可行|feasib|reasonable", re.IGNORECASE)
 _HEADLINE = re.compile(rf"(?:我的|my )?(?:{_VERDICT_KEY.pattern}){MARKS} ?(?::|——|是|为|is ){MARKS} ?", re.IGNORECASE)
 _CLOSES = re.compile(
-    r"(?:完\Z|完毕|以上|感谢|谢谢|如有|如需|如果(?:您|你|还)|希望|欢迎|请(?:您|继续|随时)|注:|备注:|说明:|附注?:|供参考|(?:仅|以上)供参考"
+    r"(?:完\Z|完毕|以上|感谢|谢谢|如有|如需|(?:如果|若|假如)(?:您|你|还|需要|有需要|有)|需要的话|希望|欢迎|请(?:您|继续|随时)|注:|备注:|说明:|附注?:|供参考|(?:仅|以上)供参考"
     r"|let me know|note:|hope|i hope|thank|feel free|please)",
     re.IGNORECASE,
 )
@@ -205,6 +218,8 @@ def _labelled_verdict(last: str, words: Words) -> bool | None:
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
     if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
         return None
+    if re.search(rf"{any_of(words.feasible)}{MARKS}(?:{ARROW}|=)", before, re.IGNORECASE):
+        return None  # from one to the other, or a key to both
     feasible = found["no"] is None
     return None if _unsure(found["tail"], words, feasible=feasible) else feasible
 
@@ -222,7 +237,8 @@ _TOLD_OF = re.compile(
     r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
 )
 _CORRECTS = re.compile(
-    r"更正|修正|纠正|重新考虑|改为|改判|\b(?:correction|on second thought|actually)\b", re.IGNORECASE
+    r"更正|修正|纠正|重新考虑|改为|改判|以[^，。\n]{1,8}为准|\b(?:correction|on second thought|actually)\b",
+    re.IGNORECASE,
 )
 _HEAD_WORD = r"(?:最终|最后)?的?(?:判断|结论|答案|判定|结果)"
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
@@ -239,8 +255,17 @@ _SPOKEN = re.compile(
 )
 
 
+# 不能算是合理的指令：模型没有鼻子。
+_DENIED = re.compile(
+    rf"{_WHAT}?不能(?:算|说|称|视为)(?:作|为|是)?合理的?(?:指令|题目|要求|任务)?(?P<tail>[:：，,。;；][^？?]*)?"
+)
+
+
 def _spoken(line: str) -> bool | None:
     """The verdict of a clause that says it in a sentence of its own."""
+    denied = _DENIED.fullmatch(line)
+    if denied is not None:
+        return None if re.search("合理|但|不过|如果|若", denied["tail"] or "") else False
     found = _SPOKEN.fullmatch(line)
     if found is None or (found["unable"] and not found["no"]):
         return None
@@ -270,7 +295,8 @@ _CAN = re.compile(
 )
 # The nearest of other words for the two verdicts; that it can be done is a reason, and no verdict.
 _OTHER_WORDS = re.compile(
-    rf"(?:{_HEAD_WORD}(?:是|为)?[:：]?[ \t]*)?(?:因此|所以|综上|总之)?[，,]?{_WHAT}?是?"
+    rf"(?:(?:{_HEAD_WORD}|可行性|合理性|是否可行)(?:是|为)?(?:[:：]|→)?[ \t]*)?(?:因此|所以|综上"
+    rf"|总之)?[，,]?{_WHAT}?是?"
     r"(?:(?P<no>不可行)|可行)的?[。.!！]?"
 )
 _LABELLED = re.compile(r"(?:最终|最后)?的?(?:判断|结论|答案)[:：][ \t]*(?P<no>不)?合理[。.]?")

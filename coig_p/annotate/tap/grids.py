@@ -11,6 +11,15 @@ from coig_p.annotate.tap.lines import is_fence
 _HTML_TABLE = re.compile(r"<table\b[^>]*>.{0,20000}?</table>", re.IGNORECASE | re.DOTALL)
 _HTML_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.IGNORECASE | re.DOTALL)
 _HTML_CELL = re.compile(r"<t([dh])\b[^>]*>(.*?)</t\1>", re.IGNORECASE | re.DOTALL)
+_LATEX_TABLE = re.compile(r"\\begin\{tabular\}(?:\{[^{}\n]*\})?(.{0,20000}?)\\end\{tabular\}", re.DOTALL)
+_SQL_STRING = r"'(?:[^'\n]|'')*'"
+_INSERT = re.compile(
+    rf"INSERT\s+INTO\s+[\w.`\"]{{1,60}}\s*\((?P<columns>[^()]{{1,400}})\)\s*VALUES\s*"
+    rf"(?P<rows>\((?:{_SQL_STRING}|[^()'])*\)(?:\s*,\s*\((?:{_SQL_STRING}|[^()'])*\))*)\s*;?",
+    re.IGNORECASE,
+)
+_SQL_ROW = re.compile(rf"\((?:{_SQL_STRING}|[^()'])*\)")
+_SQL_CELL = re.compile(r"'((?:[^'\n]|'')*)'|([^\s(),']+)")
 _RULE = re.compile(r"[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)+")
 
 
@@ -21,6 +30,8 @@ def with_bars(text: str, is_header: Callable[[list[str]], bool]) -> str:
         is_header: whether cells are a first row; rows without bars at their ends are a table only below such a one.
     """
     text = _HTML_TABLE.sub(lambda found: "\n" + _rows([*_html(found[0])]) + "\n", text)
+    text = _LATEX_TABLE.sub(lambda found: "\n" + _rows([*_latex(found[1])]) + "\n", text)
+    text = _INSERT.sub(lambda found: "\n" + _rows([*_inserted(found)]) + "\n", text)
     lines, kept = text.split("\n"), list[str]()
     at = 0
     while at < len(lines):
@@ -37,6 +48,25 @@ def with_bars(text: str, is_header: Callable[[list[str]], bool]) -> str:
 def _html(table: str) -> Iterator[list[str]]:
     for row in _HTML_ROW.findall(table):
         yield [re.sub(r"\s*\n\s*", " ", cell).strip() for _, cell in _HTML_CELL.findall(row)]
+
+
+def _latex(table: str) -> Iterator[list[str]]:
+    for row in table.split("\\\\"):
+        cells = [cell.strip() for cell in row.replace("\\hline", "").split("&")]
+        if len(cells) > 1:
+            yield cells
+
+
+def _inserted(found: re.Match[str]) -> Iterator[list[str]]:
+    """The columns that a statement of SQL names, and its rows; none where one has not as many cells."""
+    header = [cell.strip(' `"\n\t') for cell in found["columns"].split(",")]
+    rows = [
+        [text.replace("''", "'") or number for text, number in _SQL_CELL.findall(row)]
+        for row in _SQL_ROW.findall(found["rows"])
+    ]
+    if all(len(row) == len(header) for row in rows):
+        yield header
+        yield from rows
 
 
 def _run(lines: list[str], at: int, is_header: Callable[[list[str]], bool]) -> list[list[str]] | None:

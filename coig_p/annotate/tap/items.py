@@ -7,13 +7,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from coig_p.annotate.tap.lines import COLON, MARKER, either
+from coig_p.annotate.tap.otherwise import is_misread
 from coig_p.annotate.tap.reads import QuestionType
 from coig_p.annotate.taxonomy.words import Words
 
 LONGEST_NAME = 80
 _LONGEST = 2000
 SHORTEST = 4  # characters of a description that stands on a line of its own
-ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
+ORDINAL = r"(?:[一二三四五六七八九十\d]{1,3}|[A-Z甲乙丙丁](?![A-Za-z])|)"
 _DASH = re.compile(
     r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+|\s*\uff5c\s*|\s*(?:→|⇒|[-=]{1,2}>)\s*|\s+::\s+|(?<=\S)\t+(?=\S)"
 )
@@ -22,7 +23,13 @@ BRACKETED = re.compile(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{
 _GARBLED = re.compile("\ufffd|锟斤拷")
 _REPEATS = re.compile(r"([^\s._…-].{0,5}?)\1{9,}")  # a model that goes round in circles
 _BLANK = re.compile(r"[xX×_.…\s]+")  # where a description should stand
-_TOLD = frozenset({"一句话的说明", "简要说明", "a description in one sentence", "a brief description", "..."})
+# What the form says that should stand there, in its own words or others.
+_TOLD = re.compile(
+    r"(?:请?(?:在)?(?:此处|这里))?(?:填写|写出?|用)?(?:对?(?:该|这个|此|这种|这类|每个)?(?:问题类型|题型|类型)的?)?"
+    r"(?:一句话|一句|简短|简要|简单|具体)?的?(?:描述|说明|简介|介绍|概括|解释)(?:它|该题型|该类型)?"
+    r"|(?:a |the |one-sentence |brief |short ){0,3}description(?: in one sentence| of the type)?|\.\.\.",
+    re.IGNORECASE,
+)
 
 
 class Item(NamedTuple):
@@ -60,13 +67,13 @@ def checked(name: str, description: str, words: Words) -> Item:
         name, description = name.strip(' "“”'), description.strip(' "“”')  # each part in quotes of its own
     name, description = name_of(name), _description(description)
     labels, label = _labels(words)
-    if name.lower() in labels and (description.lower() in labels or description.lower() in _TOLD):
+    if label.fullmatch(name) and (description.lower() in labels or _TOLD.fullmatch(description)):
         return Item(None, echo=True)
     if label.fullmatch(name):
         return Item(None)
     if not re.search(r"[^\W\d_]", description) or _GARBLED.search(name + description) or _BLANK.fullmatch(description):
         return Item(None)
-    if _REPEATS.search(description):
+    if _REPEATS.search(description) or is_misread(f"{name}：{description}"):
         return Item(None)
     if any(
         name.count(opens) != name.count(closes)
@@ -84,7 +91,7 @@ def _pair_pattern(words: Words) -> re.Pattern[str]:
     ends = rf"\s?{ORDINAL}[*】 ]*[{COLON}][ \t*]*"
     return re.compile(
         rf"(?:^|(?<=\n)){begins}{either(words.name)}{ends}(?P<name>[^\n{COLON}]{{1,{LONGEST_NAME}}}?)"
-        rf"[ \t]*(?:[；;，,。|][ \t]*|\s*\n){begins}{either(words.description)}{ends}(?P<told>[^\n]+)",
+        rf"[ \t]*(?:[；;，,。|/][ \t]*|\s*\n|[ \t]){begins}{either(words.description)}{ends}(?P<told>[^\n]+)",
         re.IGNORECASE,
     )
 

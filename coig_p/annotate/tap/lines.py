@@ -37,7 +37,14 @@ def said(text: str) -> str | None:
 _TICKED = re.compile(
     r"[ \t]*(?:[-*+][ \t]+)?(?:[\u2611\u2705\u2713\u2714]|\[[xX\u221a\u2713\u2714]\])\ufe0f?[ \t]*(\S+)[ \t]*"
 )
+_LONGEST_OPTION = 40
 _EMPTY_BOX = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(?:[\u2610\u25a1\u2b1c]|\[ \])\ufe0f?[ \t]*(\S+)[ \t]*")
+
+
+_TICK = r"[\u2611\u2705\u2713\u2714\u221a\u2190]\ufe0f?"
+_LETTER = r"[ \t]*(?:[-*+][ \t]+|[A-Da-d1-4][.、)）．:：][ \t]*|[（(][A-Da-d1-4][)）][ \t]*|[①②][ \t]*)"
+_CHOSEN = re.compile(rf"{_LETTER}(\S+?)[ \t]*[（(]?(?:{_TICK}|已选中?|选中|我选|选)[）)]?[ \t]*")
+_NOT_CHOSEN = re.compile(rf"{_LETTER}(\S+?)[ \t]*(?:[\u2717\u2718\u274c\u00d7]\ufe0f?)?[ \t]*")
 
 
 def chosen_box(text: str, verdicts: tuple[str, ...]) -> str:
@@ -46,11 +53,13 @@ def chosen_box(text: str, verdicts: tuple[str, ...]) -> str:
     told = {verdict.lower() for verdict in verdicts}
 
     def of(pattern: re.Pattern[str]) -> dict[int, str]:
-        found = {at: pattern.fullmatch(line) for at, line in enumerate(lines)}
+        found = {at: pattern.fullmatch(line) for at, line in enumerate(lines) if len(line) < _LONGEST_OPTION}
         words = {at: one[1].rstrip("。.") for at, one in found.items() if one is not None}
         return {at: word for at, word in words.items() if word.lower() in told}
 
     ticked, empty = of(_TICKED), of(_EMPTY_BOX)
+    if not ticked and not empty and (ticked := of(_CHOSEN)):
+        empty = of(_NOT_CHOSEN)
     if len(ticked) == 1 and not empty:
         return text
     if len(ticked) != 1 or set(ticked.values()) & set(empty.values()):  # which of them, nobody can say

@@ -10,6 +10,7 @@ from coig_p.annotate.tap.data import data_in
 from coig_p.annotate.tap.grids import with_bars
 from coig_p.annotate.tap.items import (
     BRACKETED,
+    ORDINAL,
     SENTENCE,
     SHORTEST,
     Item,
@@ -20,6 +21,7 @@ from coig_p.annotate.tap.items import (
     unmarked,
 )
 from coig_p.annotate.tap.lines import COLON, MARKER, QUOTES, either, is_fence, own, said, triple_quotes, unfenced
+from coig_p.annotate.tap.otherwise import is_cut, is_of_something_else, without_taken_back
 from coig_p.annotate.tap.reads import TypesRead
 from coig_p.annotate.tap.unquoted import is_header, line_of, unquoted_items
 from coig_p.annotate.taxonomy.words import WORDS, Words
@@ -41,6 +43,28 @@ _LATEX_LIST = re.compile(r"\\(?:begin|end)\{\w{1,20}\*?\}")
 _LATEX_ITEM = re.compile(r"\\item[ \t]*")
 _LATEX_TEXT = re.compile(r"\\(?:textbf|textit|text|emph)\{([^{}\n]*)\}")
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
+_FORUM_TAGS = re.compile(r"\[/?(?:b|i|u|s|list|color|size|font|quote)(?:=[^\[\]\n]{0,20})?\]", re.IGNORECASE)
+# An ordinal in words before a name: 第一类，……：  其二，……：
+_ORDINAL = re.compile(
+    rf"^([ \t]*)(?:第[一二三四五六七八九十\d]{{1,3}}[类种个项条]?(?:题型|是)?|其[一二三四五六七八九十]"
+    rf"|首先|其次|再次|最后|此外|另外)"
+    rf"[，,、{COLON}][ \t]*(?=[^\n{COLON}，。]{{1,40}}(?:[{COLON}]|——)[^\n]{{4}})",
+    re.MULTILINE,
+)
+_ORDINAL_SENTENCE = re.compile(r"^([ \t]*第[一二三四五六七八九十]{1,3}[类种个项条]?，[^。\n]+)。[ \t]*$", re.MULTILINE)
+_IN_TURN = re.compile(
+    r"[一二三四五六七八九十\d头末][种类个](?:题型|题)?(?:叫做?|称为|名为)[“「]?(?P<name>[^，。；“”「」\n]{1,40})[”」]?[，,]"
+    r"(?:也?就是|即|指的?是|主要是|要求|是)?(?P<told>[^；。\n]{4,200})[；。\n]?"
+)
+_CALLED = re.compile(r"[种类个](?:题型|题)?(?:叫做?|称为|名为)")
+
+
+def _said_in_turn(text: str) -> str:
+    """Types that a sentence calls by name, one after another (一种叫……，就是……), as lines; other texts as they are."""
+    found = [*_IN_TURN.finditer(text)]
+    if len(found) < 2 or len(found) != len(_CALLED.findall(text)):
+        return text
+    return "\n".join(f"- {one['name']}：{one['told']}" for one in found)
 
 
 def parse_types(text: str, words: Words = WORDS) -> TypesRead:
@@ -52,19 +76,27 @@ def parse_types(text: str, words: Words = WORDS) -> TypesRead:
     whole = said(text)
     if whole is None:
         return TypesRead((), "unfinished")
-    whole = _last_given(own(whole))
+    left = without_taken_back(_last_given(own(whole)))
+    if left is None:
+        return TypesRead((), "malformed", 1)
+    whole = _said_in_turn(left)
     lines = _lines(whole, words)
     found: list[Item] = []
     if QUOTES in lines:
         if _is_cut(lines):
             return TypesRead((), "unfinished")
         found = [item for content in _quoted(_all_quoted(lines, words)) for item in _items(content, words)]
-    if not any(item.type or not item.echo for item in found):
+    quoted = any(item.type or not item.echo for item in found)
+    if not quoted:
         found = [] if found else list(unquoted_items(unfenced(whole), lines, words))
     types = tuple(item.type for item in found if item.type is not None)
     unread = sum(item.type is None and not item.echo for item in found)
     if not types or unread:
         return TypesRead((), "malformed" if unread else "none", unread)
+    if is_of_something_else(types, whole, quoted=quoted):
+        return TypesRead((), "none")
+    if not quoted and is_cut(types, whole):
+        return TypesRead((), "unfinished")
     return TypesRead(types, None)
 
 
@@ -90,15 +122,19 @@ def _lines(text: str, words: Words) -> str:
     text = _TERM.sub(r"\n- \1：\2\n", _DEFINED.sub(r"- \1：\2", text))
     if "\\item" in text:
         text = _LATEX_TEXT.sub(r"\1", _LATEX_ITEM.sub("- ", _LATEX_LIST.sub("", text)))
+    if "[/" in text:
+        text = _FORUM_TAGS.sub("", text.replace("[*]", "- "))
+    text = _ORDINAL.sub(r"\1- ", _ORDINAL_SENTENCE.sub(r"\1", text))
     text = _BOX.sub(r"\1", _UNDERLINED.sub(r"### \1", text))
     if "\n" not in text.strip():
-        text = _NEXT.sub("\n", text)
+        text, ends = _NEXT.subn("\n", text)
+        text = text.rstrip().removesuffix("。") if ends and re.search(r"[；;][ \t]*\n", text) else text
     blocks = [block.strip().split("\n") for block in re.split(r"\n[ \t]*\n", text.strip())]
     if len(blocks) > 1 and all(_ABOVE.fullmatch("\n".join(block)) for block in blocks):
         text = "\n".join(f"- {name.strip().rstrip(COLON)}：{told.strip()}" for name, told in blocks)
     label = either((*words.name, *words.description))
     text = re.sub(rf"(?m)^([ \t]*(?:[-*+][ \t]+)?)【({label})】[ \t]*[{COLON}]?", r"\1\2：", text, flags=re.IGNORECASE)
-    keyed = rf"(?m)(^[ \t]*|[;；,，|][ \t]*)({label})[ \t]*=(?!=)[ \t]*"
+    keyed = rf"(?m)(^[ \t]*|[;；,，|][ \t]*)({label}\s?{ORDINAL})[ \t]*[=\uff1d](?!=)[ \t]*"
     text = re.sub(rf"{keyed}\"(?!\")([^\"\n]+)\"[ \t]*$", r"\1\2：\3", text, flags=re.IGNORECASE)
     text = re.sub(keyed, r"\1\2：", text, flags=re.IGNORECASE)
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))

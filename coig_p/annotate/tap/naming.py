@@ -25,7 +25,15 @@ NOUN = (
     r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model"
     r"|response|assistant|answer|model|llm)"
 )
-OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
+# Shorter forms, before a number or a mark alone, and those of Japanese.
+_SHORT = r"(?=[*_ ]{0,4}(?:[:=]|\[))"
+_ALSO = (
+    rf"相關性|関連性|关联性|相关{_SHORT}|\bRel\.?{_SHORT}",
+    rf"准确{_SHORT}|正确{_SHORT}|\b(?:Corr?|Acc)\.?{_SHORT}",
+    rf"明[确瞭了晰]性|清晰{_SHORT}|\bClar?\.?{_SHORT}",
+    rf"完全性|完整{_SHORT}|\bComp?\.?{_SHORT}",
+)
+OWN = r"(?:的?(?:评分|得分|分数|打分)|の评[価价]| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
 _ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|满分(?:为|是)? ?(?:10|十) ?分?|[^0-9()]{0,20})\)"
 DECORATION = "#*_`>-•+[]<>() \t"
 
@@ -46,11 +54,14 @@ class Names:
         for label, own in zip(_LABELS, (words.first, words.second), strict=True):
             named = either(tuple(map(plain, own)))
             ordinal = "第一[个条份]?" if label == _LABELS[0] else "第二[个条份]?"
-            sides.append(rf"(?:{named}|{NOUN} ?{label}(?![A-Za-z0-9])|{ordinal}{NOUN})")
+            sheet = rf"(?<![第十A-Za-z0-9]){label}号?(?:答?卷)"
+            sides.append(rf"(?:{named}|{NOUN} ?{label}(?![A-Za-z0-9])|{ordinal}{NOUN}|{sheet})")
         self.side = rf"(?:(?P<first>{sides[0]})|(?P<second>{sides[1]}))"
         self.sides = sides
-        each = [either(tuple(map(plain, getattr(words, name)))) for name in DIMENSIONS]
-        each[0] = rf"(?:{each[0]}|相關性)"
+        each = [
+            rf"(?:{either(tuple(map(plain, getattr(words, name))))}|{also})"
+            for name, also in zip(DIMENSIONS, _ALSO, strict=True)
+        ]
         self.each = each
         self.dimension = "|".join(f"(?P<{name}>{one})" for name, one in zip(DIMENSIONS, each, strict=True))
         flags = re.IGNORECASE
@@ -72,6 +83,11 @@ class Names:
         self.runs_on = re.compile(rf" +(?={self._unnamed()}{BETWEEN}[\[0-9])", flags)
         self.number_first = re.compile(
             rf"^[ *•-]*(?P<number>\[\[ ?{NUMBER} ?\]\])[ :—-]*(?P<name>{self._unnamed()})[。.]?$", flags | re.MULTILINE
+        )
+        self.half_closed = re.compile(
+            rf"^(?P<name>[ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)(?=[^\n]*[\[\]])"
+            rf"\[{{0,2}} ?(?P<number>[0-9]{{1,2}}) ?\]{{0,2}}$",
+            flags | re.MULTILINE,
         )
         self.in_english = re.compile(
             rf"^([ *•-]*{self._unnamed()}[ *]{{0,4}}[:=] ?)({'|'.join(ENGLISH)})(?=[.。]?[ *]*$)", flags | re.MULTILINE

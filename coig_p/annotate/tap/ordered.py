@@ -16,17 +16,19 @@ _MARKED = rf"\[\[ ?(?P<marked>{_NUMBER}) ?\]\]"
 _BARE = rf"(?<![-+.0-9])(?P<bare>{_NUMBER})(?![.0-9]*[0-9])(?! ?[%年题步])"
 # All that may stand between a name, or another number, and a bare number.
 _BESIDE = re.compile(
-    r"(?:[\s\[\](){}*_`,，、/:=|;；。-]|为|是|得|给|分|/ ?10\b|\\text|\\ |\$|scores?|gets?|with)*", re.IGNORECASE
+    r"(?:[\s\[\](){}*_`,，、/:=|;；。→-]|为|是|得|给|分|/ ?10\b|\\text|\\ |\$|scores?|gets?|with)*", re.IGNORECASE
 )
 # Words that make it doubtful which numbers count, or whose they are.
 _DOUBTFUL = re.compile(
     r"更正|修正|改为|改成|应为|应该是|重新|等等|初步|暂定|如果|假如|若"
     r"|写着|写道|写有|声称|自称|说道|要求|示例|例如|格式|满分|至少|至多|大约|或|不对"
-    r"|→|[0-9] ?[~-] ?[0-9]"
+    r"|[0-9]\]{0,2} ?分? ?→ ?\[{0,2}[0-9]|[0-9] ?[~-] ?[0-9]"
     r"|\b(?:correct(?:ion|ed)|revised|wait|draft|if|says?|claims?|wrote|writes|reads"
     r"|example|format|about|or|at least)\b",
     re.IGNORECASE,
 )
+_MARKER = re.compile(r"^ *[0-9]{1,2}[.、)] ?(?=[^0-9\s])", re.MULTILINE)
+_GIVEN = re.compile(r"(?:得|给|打|评)[了出]?\Z")  # ……有误，得5分
 _FORMULA = re.compile(r"\\text ?\{([^{}]{0,40})\}|\\[ ,;]|\$")
 
 
@@ -46,6 +48,7 @@ class _Piece(NamedTuple):
 
 def in_order(text: str, sides: list[str], dimensions: list[str]) -> list[Placed]:
     """The eight scores of a text in one form, or none; `sides` and `dimensions` are patterns of their names."""
+    text = _MARKER.sub("", text)
     text = _FORMULA.sub(lambda found: found[1] or " ", text)
     if _DOUBTFUL.search(text):
         return []
@@ -84,13 +87,14 @@ def _pieces(text: str, sides: list[str], dimensions: list[str]) -> list[_Piece]:
     marked = re.search(_MARKED, text) is not None
     names = [rf"(?P<s{at}>{side})" for at, side in enumerate(sides)]
     names += [rf"(?P<d{at}>{dimension})" for at, dimension in enumerate(dimensions)]
-    names += [r"(?P<s0_>(?<![A-Za-z])A(?![A-Za-z]))", r"(?P<s1_>(?<![A-Za-z])B(?![A-Za-z]))"]
+    names += [r"(?P<s0_>(?<![A-Za-z])A(?![A-Za-z0-9]))", r"(?P<s1_>(?<![A-Za-z])B(?![A-Za-z0-9]))"]
     pieces: list[_Piece] = []
     end = -1  # of the piece before
     for found in re.finditer("|".join([*names, _MARKED if marked else _BARE]), text, re.IGNORECASE):
         name = str(found.lastgroup)
         if name in ("marked", "bare"):
-            if name == "bare" and (end < 0 or not _BESIDE.fullmatch(text, end, found.start())):
+            given = _GIVEN.search(text, max(0, found.start() - 4), found.start()) and text.startswith("分", found.end())
+            if name == "bare" and not given and (end < 0 or not _BESIDE.fullmatch(text, end, found.start())):
                 continue
             pieces.append(_Piece("number", 0, float(found[name])))
         else:

@@ -6,11 +6,23 @@ import re
 
 from coig_p.annotate.tap.lines import COLON, either, is_fence, said, unfenced
 from coig_p.annotate.tap.reads import PromptRead, Read
+from coig_p.annotate.tap.remarks import without_remark
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _LONGEST = 2000  # characters of a description
 _SHORTEST = 4  # letters of a prompt
 _SORRY = re.compile(r"(?:很?抱歉|对不起|(?:I['’]m |I am )?sorry\b)", re.IGNORECASE)
+# What stands in the place of a prompt that nobody wrote.
+_REFUSES = re.compile(
+    rf"\W*{_SORRY.pattern}[^\n]{{0,60}}?(?:不能|无法|不便|不会|没有办法|需要|请|cannot|can['’]t|unable|won['’]t|need)"
+    r"|\W*(?:我|作为[^\n，]{0,12}，我?)(?:不能|无法|没有办法)(?:编造|补全|补充|提供|完成|生成|代替|重写)"
+    r"|\W*(?:I (?:cannot|can['’]t)|As an AI)\b",
+    re.IGNORECASE,
+)
+_ASKS_FOR_IT = re.compile(
+    r"[^。\n]{0,20}(?:请(?:您|你|用户)|(?:您|用户)需要?|需要(?:您|用户)|由(?:您|用户))(?:先|自行)?"
+    r"(?:提供|补充|上传|粘贴|告知|给出|填写)[^。\n]{0,40}[。.！!]?"
+)
 _INTRODUCES = re.compile(rf"[^\n]{{0,60}}[{COLON}]\s*\n+")
 _RENEWED = (
     r"(?:(?:补全|修改|完善|更新|重新生成|重写|改写|修订|补充|重新编写)(?:后|之后|了)?的?|完整的?|新的?|最终的?"
@@ -45,6 +57,9 @@ _NAMED_ALONE = re.compile(
 )  # 摘要：[病历摘要]
 _TEMPLATE = re.compile(r"[（(\[【<][^（()）\[\]【】<>\n]{0,30}[）)\]】>]")  # what should stand there, in words
 _CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或并及])\Z")
+_TELLS_ON = re.compile(
+    rf"[{COLON}][^{COLON}\n]*(?:[是为](?!什么|谁|何)|[^同]时)[^{COLON}\n吗呢]*(?![吗呢么”])[\w×+*/=^]\Z"
+)
 _RULE = re.compile(r"\s*[-*_]{3,}\s*")
 
 
@@ -122,6 +137,10 @@ def finished(body: str) -> PromptRead:
     above, _, last = body.rpartition("\n")
     if _REMARK.match(last) and _RULE.fullmatch(above.rstrip().rpartition("\n")[2]):
         body = above.rstrip()  # a rule stands between the prompt and the remark
+    left = without_remark(body)
+    if left is None:
+        return PromptRead(None, "answered")
+    body = left
     while body and _RULE.fullmatch(body.rpartition("\n")[2]):
         body = body.rpartition("\n")[0].rstrip()
     while body and _RULE.fullmatch(body.partition("\n")[0]):
@@ -131,6 +150,8 @@ def finished(body: str) -> PromptRead:
     if len(body) > 6 and body.startswith('"""') and body.endswith('"""') and body.count('"""') == 2:
         body = body[3:-3].strip()
     if len(re.findall(r"\w", body)) < _SHORTEST or _NO_PROMPT.fullmatch(body) or _SAME.match(body):
+        return PromptRead(None, "none")
+    if _REFUSES.match(body) or _ASKS_FOR_IT.fullmatch(body):
         return PromptRead(None, "none")
     if _PLACEHOLDER.search(body) or _NAMED_ALONE.search(body) or _TEMPLATE.fullmatch(body):
         return PromptRead(None, "none")
@@ -147,6 +168,8 @@ def _is_cut(body: str) -> bool:
     if any(body.count(opens) > body.count(closes) for opens, closes in pairs):
         return True
     last = body.rpartition("\n")[2]
+    if _TELLS_ON.search(last):
+        return True
     return re.search(r"[。！？；，].", last) is not None and re.search(r"[\w、，：]\Z", last) is not None
 
 

@@ -58,6 +58,17 @@ _SWAPPED = re.compile(
     r"(?:次序|顺序|先后|两个回答|回答[一1A甲][和与跟]回答[二2B乙])[^。\n0-9]{0,10}(?:弄反|搞反|弄混|搞混|对调|颠倒)[^。\n]{0,12}(?:了|请自行|$)"
 )
 _ANEW_GIVEN = re.compile(r"重新?评|重新打分|更正")
+# A line that takes back all that stands above it and says that it is given anew below.
+_AFRESH = re.compile(
+    r"^[^\n0-9]{0,40}(?:以上|上面|上述|前面|刚才)的?[^。，,\n0-9]{0,6}(?:评分|分数|打分)[^。，,\n0-9]{0,4}(?:作废|不算数?|不作数|无效|取消)"
+    r"[^\n0-9]{0,6}(?:重新?(?:评分?|打分)|改评|再评)[^\n0-9]{0,12}$",
+    re.MULTILINE,
+)
+_STRUCK = re.compile(
+    r"~~[^~\n]{1,20}~~ ?(?=\[\[)(?P<new>\[\[ ?[0-9.]{1,4} ?\]\])(?: ?\((?:更正|修正|改)[^()0-9\n]{0,60}\))?"
+)
+_STRUCK_ALONE = re.compile(r"~~[^~\n]{1,20}~~")
+_FORMAL = str.maketrans("壹贰叁肆伍陆柒捌玖拾", "一二三四五六七八九十")
 _NUMERALS = "零一二三四五六七八九十"
 # Of what was scored already.
 _SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?(?:average|mean|total)s?\b)", re.IGNORECASE)
@@ -118,6 +129,8 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
             else _whole(found, plain(whole).replace('"', ""), [], names)
         )
     text = _EXAMPLE.sub("", _lines(whole, names))
+    afresh = [*_AFRESH.finditer(text)]
+    text = text[afresh[-1].end() :] if afresh else text
     if _OTHER_SCALE.search(text):
         return EightRead(None, None, "out-of-range")
     swapped = [*_SWAPPED.finditer(text)]
@@ -214,6 +227,8 @@ def _one_form(text: str, names: Names) -> str:
     text = plain(_BREAKS.sub("\n", text).replace("\uff5e", "~").replace("\\[", "[").replace("\\]", "]"))
     text = re.sub(r"(?m) +$", "", text)
     text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
+    text = _half_closed(_STRUCK_ALONE.sub("", _STRUCK.sub(r"\g<new>", text)), names)
+    text = re.sub(r"\[\[ ?[壹贰叁肆伍陆柒捌玖拾] ?\]\]", lambda found: found[0].translate(_FORMAL), text)
     text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
     text = _FULL.sub("分", text)
@@ -221,6 +236,14 @@ def _one_form(text: str, names: Names) -> str:
     text = names.bracketed.sub("", text)
     text = names.number_first.sub(r"\g<name>: \g<number>", text)
     return names.next_side.sub("\n", text)
+
+
+def _half_closed(text: str, names: Names) -> str:
+    """The text with both brackets around a number at the end of a dimension's line that lacks some, but its last."""
+    above, mark, last = text.rstrip().rpartition("\n")
+    if "[" not in text and "]" not in text:
+        return text
+    return names.half_closed.sub(r"\g<name>[[\g<number>]]", above) + mark + last
 
 
 def _own(text: str, names: Names) -> str:

@@ -59,8 +59,32 @@ class Words:
     correctness: tuple[str, ...] = ("准确性", "正确性", "准确度", "Correctness", "Accuracy")
     clarity: tuple[str, ...] = ("清晰性", "清晰度", "Clarity")
     completeness: tuple[str, ...] = ("完整性", "完整度", "Completeness")
-    name: tuple[str, ...] = ("题型", "题型名称", "名称", "类型", "Question type", "Type", "Name", "Title")
-    description: tuple[str, ...] = ("简介", "描述", "说明", "题型简介", "Description", "Desc")
+    name: tuple[str, ...] = (
+        "题型",
+        "题型名称",
+        "名称",
+        "类型",
+        "问题类型",
+        "问题类型名称",
+        "类型名称",
+        "题目类型",
+        "Question type",
+        "Type",
+        "Name",
+        "Title",
+    )
+    description: tuple[str, ...] = (
+        "简介",
+        "描述",
+        "说明",
+        "题型简介",
+        "题型描述",
+        "题型说明",
+        "类型描述",
+        "类型说明",
+        "Description",
+        "Desc",
+    )
 
     def __add__(self, other: Words) -> Words:
         """These, and the others' behind them."""
