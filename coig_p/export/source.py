@@ -136,8 +136,8 @@ class Source:
         """
         clusters = self._clusters_to_find()
         files = self.files()
-        for name in self.selection.rewards:
-            reward_files(self.store.manifest, name, files, self.store.path)
+        for rewards in self.selection.rewards:
+            reward_files(self.store.manifest, rewards, files, self.store.path)
         parts = Parts.of(sum(file.bytes for file in files))
         folder = journal.root / name
         folder.mkdir(exist_ok=True)

@@ -11,15 +11,18 @@ from datasets.fingerprint import Hasher
 
 from coig_p.views.table import ViewTable
 
+_NUMBERS = datasets.Features({"indices": datasets.Value("uint64")})  # what `filter` maps rows to
+
 
 class ViewDataset(datasets.Dataset):  # type: ignore[misc]
-    """A Dataset as any other, which is narrowed before `filter`, `map` and `sort`: datasets decodes whole rows."""
+    """A Dataset as any other, which is narrowed before `filter` and `sort`: datasets decodes whole rows."""
 
     def map(self, *args: Any, **options: Any) -> datasets.Dataset:
-        """See `datasets.Dataset.map`. `filter` maps too, with all columns removed and those that it reads named."""
+        """See `datasets.Dataset.map`. Only that of `filter`, which gives numbers of rows, is narrowed."""
         asked = _arguments(datasets.Dataset.map, self, args, options)
-        read, removed = _names(asked.get("input_columns")), _names(asked.get("remove_columns"))
-        if self._is_view and not self._format_columns and self._has(read) and set(removed) == set(self.column_names):
+        read = _names(asked.get("input_columns"))
+        numbers = asked.get("features") == _NUMBERS and "new_fingerprint" in asked
+        if numbers and self._is_view and not self._format_columns and self._has(read):
             asked["remove_columns"] = read
             return datasets.Dataset.map(self.select_columns(read), **asked)
         return super().map(*args, **options)

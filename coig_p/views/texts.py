@@ -8,6 +8,7 @@ While it is open, every access asks the system whether the file was written to.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -83,10 +84,19 @@ def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened:
             except StoreError:
                 if not anew:
                     raise
-        with atomic_directory(folder) as made:
-            facts = _write(made / _FILE, _joined(_shards(paths, opened)))
-            facts["folder"] = folder.name
-            (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        try:
+            with atomic_directory(folder) as made:
+                facts = _write(made / _FILE, _joined(_shards(paths, opened)))
+                facts["folder"] = folder.name
+                (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise StoreError(
+                folder.parent,
+                f"the texts of a lazy dataset could not be written there: {error.strerror}. They take about as much "
+                "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
+            ) from None
         return Kept(str(folder), str(facts["sha256"]))
 
 

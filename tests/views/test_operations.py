@@ -106,6 +106,12 @@ OPERATIONS: dict[str, Operation] = {
     "map a column to fewer": lambda ds, _: ds.map(
         lambda one: {"query_id": one + "x"}, input_columns="query_id", remove_columns=ds.column_names
     ),
+    "map to nothing": lambda ds, _: ds.map(
+        lambda one: None, input_columns="query_id", remove_columns=ds.column_names
+    ),
+    "map to what was there": lambda ds, _: ds.map(
+        lambda one: {"query_id": one, "prompt": "?"}, input_columns="query_id", remove_columns=ds.column_names
+    ).column_names,
     "map a column": lambda ds, _: ds.map(lambda one: {"n": one}, input_columns=["query_id"]),
     "sort": lambda ds, _: ds.sort("query_id", reverse=True),
     "sort by a number": lambda ds, _: ds.sort(ds.column_names[-3]),
