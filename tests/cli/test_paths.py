@@ -45,5 +45,5 @@ def test_nothing_is_written_to_a_folder_that_is_called_as_a_url(
 def test_both_slashes_are_shown() -> None:
     assert url_of(Path("s3://bucket/a")) == "s3://bucket/a"
     assert url_of(Path("hf://datasets/org/name@v1")) == "hf://datasets/org/name@v1"
-    assert url_of(Path("file:///tmp/a")) == "file:///tmp/a"
-    assert url_of(Path("/tmp/a:/b")) == "/tmp/a:/b"
+    assert url_of(Path("file:///srv/a")) == "file:///srv/a"
+    assert url_of(Path("/srv/a:/b")) == "/srv/a:/b"
