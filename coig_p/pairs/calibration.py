@@ -204,7 +204,7 @@ def read_calibration(path: Path) -> Calibration:
 
 def _parsed(name: str, text: str) -> Calibration:
     try:
-        found = strict_json(text.removeprefix("\ufeff"))  # which some editors write
+        found = strict_json(text)
     except RecursionError:
         raise DataError(f"{name}: it is no calibration file: it is nested too deep. {_FIT}") from None
     except ValueError as error:
