@@ -20,10 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+from jobs import JOBS, work
 from measuring import Measured, PeakMemory, in_own_process, progress, publish, where
 
 HERE = Path(__file__).resolve().parents[1]
-JOBS = ("check", "stats", "clean", "dedup", "contamination", "export", "release")
 RESPONSES, CHARACTERS = 2, 60
 _BY_FILES = 10_000  # queries from which dedup goes by files here, as it does from 250,000 on
 
@@ -58,45 +58,14 @@ def make(path: Path, queries: int) -> None:
     path.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def work(job: str, path: Path, out: Path) -> None:
-    """Do it as the command does, with two processes."""
-    from coig_p.dedup.contamination import ContaminationConfig, compare
-    from coig_p.dedup.finding import find_store_duplicates
-    from coig_p.dedup.queries import DedupConfig, dedup_store
-    from coig_p.export.write import ExportConfig, export_store
-    from coig_p.publish.release import ReleaseConfig, write_release
-    from coig_p.stats.counts import statistics
-    from coig_p.store.store import Store
-    from coig_p.validation import check
-    from coig_p.validation.cleaning import clean_store
-
-    store = Store.open(path)
-    if job == "check":
-        check(store, num_proc=2)
-    elif job == "stats":
-        statistics(store, num_proc=2)
-    elif job == "clean":
-        clean_store(store, check(store, num_proc=2), out, more=["mobile"], num_proc=2)
-    elif job == "dedup":
-        config = DedupConfig()
-        found = find_store_duplicates(store, config, num_proc=2, in_memory=_BY_FILES)
-        dedup_store(store, out, config, found.duplicates, num_proc=2)
-    elif job == "contamination":
-        compare(store, [path.with_suffix(".jsonl")], ContaminationConfig(), num_proc=2)
-    elif job == "export":
-        export_store(store, out, ExportConfig("trl-dpo"), num_proc=2)
-    else:
-        write_release(store, out, ReleaseConfig("1.0.0", num_proc=2))
-
-
 def measure(job: str, path: Path) -> Measured:
     """What it takes, once all is imported: by a run on a store of few queries."""
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
-        work(job, path.with_name("few"), Path(folder) / "few")
+        work(job, path.with_name("few"), Path(folder) / "few", _BY_FILES, num_proc=2)
         gc.collect()
         begin = time.perf_counter()
         with PeakMemory() as memory:
-            work(job, path, Path(folder) / "out")
+            work(job, path, Path(folder) / "out", _BY_FILES, num_proc=2)
         return {"memory": memory.grown(), "seconds": time.perf_counter() - begin}
 
 

@@ -29,7 +29,7 @@ def load_table(path: Path, mend: str) -> dict[str, Any]:
     """
     check_name(path)
     try:
-        return tomllib.loads(read_small(path).removeprefix("\ufeff"))  # which some editors write
+        return tomllib.loads(read_small(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except OSError as error:

@@ -10,15 +10,16 @@ from pathlib import Path
 from coig_p.core.objects import ObjectPath
 
 MOST = 4 << 20
+MARK = "\ufeff"  # of byte order
 
 
 def read_small(path: Path, most: int = MOST) -> str:
-    """A file of UTF-8, whole; otherwise as `read_whole`.
+    """A file of UTF-8, whole, without the byte order mark that some editors begin it with; otherwise as `read_whole`.
 
     Raises:
         UnicodeDecodeError: it is not UTF-8.
     """
-    return read_whole(path, most).decode("utf-8")
+    return read_whole(path, most).decode("utf-8").removeprefix(MARK)
 
 
 def read_whole(path: Path, most: int) -> bytes:

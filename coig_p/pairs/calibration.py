@@ -24,7 +24,7 @@ import numpy as np
 from coig_p._version import __version__
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.atomic import atomic_file
-from coig_p.core.small_files import read_small
+from coig_p.core.small_files import MARK, MOST, read_whole
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import SCORE_GRID
@@ -194,7 +194,7 @@ def read_calibration(path: Path) -> Calibration:
     """
     name = str(path)
     try:
-        text = read_small(path)
+        text = read_whole(path, MOST).decode()  # with its mark: its hash is that of the file
     except OSError as error:
         raise DataError(f"{name}: the calibration file cannot be read: {error.strerror}. {_FIT}") from None
     except UnicodeDecodeError as error:
@@ -204,7 +204,7 @@ def read_calibration(path: Path) -> Calibration:
 
 def _parsed(name: str, text: str) -> Calibration:
     try:
-        found = strict_json(text.removeprefix("\ufeff"))  # which some editors write
+        found = strict_json(text.removeprefix(MARK))
     except RecursionError:
         raise DataError(f"{name}: it is no calibration file: it is nested too deep. {_FIT}") from None
     except ValueError as error:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.arrays import Mask
-from coig_p.core.small_files import read_small
+from coig_p.core.small_files import MARK, read_small
 from coig_p.core.text import counted
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA
@@ -31,8 +31,7 @@ _IDS = part_of(RAW_SCHEMA, "query_id")
 _MOST = 256 << 20  # bytes of a file: ten million ids of a usual length
 _MADE = "It has one query_id a line, as train-exclude.txt of coigp bench build"
 _SHOWN = 80
-_MARK = "\ufeff"  # of byte order, which a file may begin with
-_NOT_PLAIN = ('"', _MARK)  # what an id in a line of its own does not begin with
+_NOT_PLAIN = ('"', MARK)  # what an id in a line of its own does not begin with
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def read_exclusion(path: Path) -> Exclusion:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: it is no list of query ids, which is UTF-8: {error}. {_MADE}") from None
     found = []
-    for number, line in enumerate(text.removeprefix(_MARK).split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if stripped.startswith('"'):
             found.append(_quoted(path, number, stripped))

@@ -43,7 +43,7 @@ def read_gold(path: Path, form: str, store: Store) -> list[Item]:
         DataError: a line that is no such item, or names what the store does not have; says line and field.
     """
     try:
-        text = read_small(path, _MOST_BYTES).removeprefix("\ufeff")
+        text = read_small(path, _MOST_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: cannot be read: {said}") from None

@@ -141,7 +141,7 @@ def _read(
     if path.suffix.lower() == _OWN:
         return _read_own(review, key, path, found, problems)
     try:
-        told = json.loads(read_small(path, _MOST_BYTES).removeprefix("\ufeff"))
+        told = json.loads(read_small(path, _MOST_BYTES))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:

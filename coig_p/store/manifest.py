@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coig_p.core.small_files import read_small
+from coig_p.core.small_files import read_whole
 from coig_p.core.strict_json import strict_json
 from coig_p.core.text import counted_as, printable
 from coig_p.errors import StoreError, UnknownNameError
@@ -334,7 +334,7 @@ def read_manifest(path: Path) -> str:
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, or is larger than any that this package writes.
     """
-    return read_small(path, LARGEST_MANIFEST)
+    return read_whole(path, LARGEST_MANIFEST).decode("utf-8")
 
 
 def check_domain_name(manifest: Manifest, domain: str) -> None:

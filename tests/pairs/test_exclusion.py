@@ -84,7 +84,7 @@ def test_any_ids_are_read_back(query_ids: list[str], mark: str, end: str) -> Non
     path = Path(json.dumps(0))
     with pytest.MonkeyPatch.context() as patch:
         text = mark + end.join(line_of(one) for one in made.query_ids)
-        patch.setattr("coig_p.pairs.exclusion.read_small", lambda *_: text)
+        patch.setattr("coig_p.core.small_files.read_whole", lambda *_: text.encode())
         found = read_exclusion(path)
     assert found == made
     assert found.query_ids == tuple(sorted(set(query_ids)))

@@ -259,6 +259,9 @@ def test_small_files(tmp_path: Path) -> None:
     path.write_bytes("中".encode() * 10)
     assert read_small(path) == "中" * 10
     assert read_small(path, 30) == "中" * 10
+    marked = tmp_path / "marked"
+    marked.write_text("\ufeff\ufeff中", encoding="utf-8")
+    assert read_small(marked) == "\ufeff中"
     with pytest.raises(OSError, match="larger than"):
         read_small(path, 29)
     with pytest.raises(IsADirectoryError):

@@ -137,7 +137,7 @@ def check_taxonomy(path: str | Path | None) -> tuple[Taxonomy | None, list[Probl
         return None, [Problem(str(path), f"not UTF-8, from byte {error.start} on: save it as UTF-8")]
     except OSError as error:
         raise UsageError(f"taxonomy {path} cannot be read: {error.strerror}") from None
-    return _taxonomy(path, text.removeprefix("\ufeff"))
+    return _taxonomy(path, text)
 
 
 def _taxonomy(path: Path, text: str) -> tuple[Taxonomy | None, list[Problem]]:

@@ -173,7 +173,7 @@ def check_table(path: str | Path) -> Checked:
 def read_table_rows(path: Path) -> list[Row]:
     """The rows of a table's file; errors as `check_table`."""
     try:
-        text = read_small(path).removeprefix("\ufeff")
+        text = read_small(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

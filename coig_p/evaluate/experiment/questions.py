@@ -56,7 +56,7 @@ class Reader:
 def ids_of(path: Path) -> frozenset[str] | None:
     """The ids of a benchmark's questions; None where its file is no list of rows that all have one."""
     try:
-        text = read_small(path, _MOST).removeprefix("\ufeff")
+        text = read_small(path, _MOST)
         is_list = text.lstrip().startswith("[")
         rows = strict_json(text) if is_list else [strict_json(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError):

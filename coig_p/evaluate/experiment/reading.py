@@ -70,9 +70,7 @@ def load_experiment(path: str | Path) -> Experiment:
     load_table(path, ". Name the TOML file of an experiment")  # says what is wrong with it
     text = read_small(path)
     try:
-        return _experiment(
-            path, text, tomllib.loads(text.removeprefix("\ufeff"))
-        )  # of the very text whose hash is shown
+        return _experiment(path, text, tomllib.loads(text))  # of the very text whose hash is shown
     except UnknownNameError as error:
         raise UnknownNameError(
             error.kind, error.name, error.valid, f"{path}: {error.within}" if error.within else path
