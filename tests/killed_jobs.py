@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -44,15 +45,23 @@ class Calls:
     before: int = 0
 
 
-def kill_at(number: int) -> Calls:
-    """End this process with its n-th call from here on, of a function of the package in any thread."""
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at(number: int, end: Callable[[], object] = _die) -> Calls:
+    """End this process with its n-th call from here on, of a function of the package in any thread.
+
+    Args:
+        end: what is done in the place of that.
+    """
     calls = Calls()
 
     def see(frame: FrameType, event: str, _argument: object) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE):
             calls.number += 1
             if calls.number == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                end()
             if not calls.before and frame.f_code.co_name == "atomic_directory":
                 calls.before = calls.number
 
@@ -106,6 +115,47 @@ def _killed(marker: str, number: int, function: Callable[..., Any], args: Any, k
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
+
+
+class Losing(Killing):
+    """An executor of Ray, of whose nodes one is to be lost: the first task there says so at its n-th call, or at its
+    end, and goes no further.
+    """
+
+    def __init__(self, other: Executor, node: str, marker: Path, number: int) -> None:
+        super().__init__(other, marker, number)
+        self.node, self.over = node, False
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self.other.submit(_held_up, self.node, str(self.marker), self.number, function, args, kwargs)
+
+    def wait(self) -> bool:
+        """Until that task says so; False where all is over and none did."""
+        while not (there := _said(self.marker).exists()) and not self.over:
+            time.sleep(0.01)
+        return there
+
+
+def _said(marker: Path) -> Path:
+    return marker.with_name(f"{marker.name}-said")
+
+
+def _held_up(node: str, marker: str, number: int, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    from ray import get_runtime_context
+
+    if get_runtime_context().get_node_id() != node or not _is_first(Path(marker)):
+        return function(*args, **kwargs)
+    hang = partial(_hang, Path(marker))
+    kill_at(number, hang)
+    found = function(*args, **kwargs)
+    hang()
+    return found
+
+
+def _hang(marker: Path) -> None:
+    _said(marker).touch()
+    while True:
+        time.sleep(1)
 
 
 def _is_first(marker: Path) -> bool:

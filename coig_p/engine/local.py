@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,8 +157,13 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
             yield send, getattr(workers, "window", 4 * cores())
         except KeyboardInterrupt:
             raise  # nobody waits for what they are at
-        except BaseException:  # what they write goes: nobody may write there any more
+        except BaseException as error:  # what they write goes: nobody may write there any more
             wait([one for one in sent if not one.cancel()])
+            if isinstance(error, BrokenExecutor) and not isinstance(workers, _Held):  # of which `_pool` says it
+                raise WorkersLost(
+                    f"a worker of the {type(workers).__name__} that was given as engine ended before its work was "
+                    "done, and it takes no more: make another"
+                ) from None
             raise
 
 
@@ -176,14 +182,17 @@ def held(workers: Workers) -> Iterator[Workers]:
 
 
 class _Held(Executor):
-    """A pool of processes that outlives a call."""
+    """A pool of processes that outlives a call. What is done to one item after the other is pickled once."""
 
     def __init__(self, pool: Executor, window: int) -> None:
         self.pool, self.window = pool, window
+        self._last: tuple[Callable[..., Any], int, bytes] | None = None
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._last is None or self._last[0] is not function:
+            self._last = function, 0 if self._last is None else self._last[1] + 1, pickle.dumps(function)
         with _interrupts_wait():  # a process may be started for it
-            return self.pool.submit(function, *args, **kwargs)
+            return self.pool.submit(_work_sent, *self._last[1:], args, kwargs)
 
 
 @contextmanager
@@ -252,6 +261,16 @@ def _begin(line: Connection, function: Callable[[Any], Any] | None) -> None:
 def _work(item: Any) -> Any:
     assert _function is not None
     return _function(item)
+
+
+_sent: tuple[int, Callable[..., Any]] | None = None  # to a process of a pool that outlives a call, and its number
+
+
+def _work_sent(number: int, pickled: bytes, args: Any, kwargs: Any) -> Any:
+    global _sent  # noqa: PLW0603
+    if _sent is None or _sent[0] != number:
+        _sent = number, pickle.loads(pickled)
+    return _sent[1](*args, **kwargs)
 
 
 def _end_with(line: Connection) -> None:

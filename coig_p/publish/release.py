@@ -172,6 +172,7 @@ def write_release(
             memory = dict(observed.memory)
             with ends.pop_all():  # who writes there ends before the directory goes
                 files = _write_shards(store, journal, pairs, shape, observed, memory, bar, workers)
+                pages = release_pages(store, counted_as, counted, swept, report, workers)
             if pairs is not None and pairs.calibrate is not None:
                 (root / CALIBRATION).write_bytes(pairs.calibrate.content())
             if pairs is not None and pairs.exclude is not None:
@@ -181,7 +182,7 @@ def write_release(
             _write(root / "statistics.json", counted.to_json())
             _write(root / "sweep.json", swept.to_json())
             _write(root / "findings.json", _findings_json(report))
-            for name, page in release_pages(store, counted_as, counted, swept, report).items():
+            for name, page in pages.items():
                 _write(root / name, page)
             remembered = added(benchmark_checks(store.manifest), report.compared)
             manifest = replace(
@@ -369,14 +370,20 @@ def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Conf
         )
 
     pairs = [file for file in files if file.role == "pairs"]
-    data = [file for file in files if file.role == "data"]
     found = [config("default", pairs, raw=False)] if pairs else []
-    for domain in dict.fromkeys(str(file.domain) for file in data):
-        own = [file for file in pairs if file.domain == domain]
-        if own:
-            found.append(config(domain, own, raw=False))
-        of_domain = [file for file in data if file.domain == domain]
-        found.append(config(domain + RAW_SUFFIX, of_domain, raw=True))
+    data_of, pairs_of = (_by_domain(files, role) for role in ("data", "pairs"))
+    for domain, data in data_of.items():
+        if domain in pairs_of:
+            found.append(config(domain, pairs_of[domain], raw=False))
+        found.append(config(domain + RAW_SUFFIX, data, raw=True))
+    return found
+
+
+def _by_domain(files: Sequence[StoreFile], role: str) -> dict[str, list[StoreFile]]:
+    found: dict[str, list[StoreFile]] = {}
+    for file in files:
+        if file.role == role:
+            found.setdefault(str(file.domain), []).append(file)
     return found
 
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
-from coig_p.engine.local import Threads, in_order
+from coig_p.engine.local import Threads, held, in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.agreeing import reward_names, rewards_of, verdicts_of
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
@@ -179,21 +179,23 @@ def sweep(
     check_judges(config, opened.manifest.judges)
     warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)
-    if thresholds is None:
-        compared_alone = config.labels == "comparisons" or not any(file.scores for file in files)
-        largest = max((_largest_margin(opened.path, file) for file in files), default=0.0) if compared_alone else None
-        thresholds = steps = default_thresholds(opened.manifest, largest or None, config)
-    else:
-        steps = check_thresholds(thresholds)
-        for step in steps:
-            replace(config, threshold=step)  # raises where it cannot be
-        warn_unreachable(steps, opened.manifest, config)
-    check_counted(files, config.multi_turn)
-    seen = SweepCounts.nothing(config, steps, second)
-    workers = workers_for(files, num_proc, engine, alone=Threads())
-    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files, workers):
-        seen.merge(part)
-        advance(file.rows or 0)
+    with held(workers_for(files, num_proc, engine, alone=Threads())) as workers:
+        if thresholds is None:
+            largest = 0.0
+            if config.labels == "comparisons" or not any(file.scores for file in files):  # compared alone
+                margins = in_order(partial(_largest_margin, opened.path), files, workers)
+                largest = max((margin for _, margin in margins), default=0.0)
+            thresholds = steps = default_thresholds(opened.manifest, largest or None, config)
+        else:
+            steps = check_thresholds(thresholds)
+            for step in steps:
+                replace(config, threshold=step)  # raises where it cannot be
+            warn_unreachable(steps, opened.manifest, config)
+        check_counted(files, config.multi_turn)
+        seen = SweepCounts.nothing(config, steps, second)
+        for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files, workers):
+            seen.merge(part)
+            advance(file.rows or 0)
     return seen.result(opened.manifest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,8 +15,42 @@ from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, Counts, read_
 from coig_p.store.writing import sha256_of
 
 
-def file_problem(root: Path, schema_version: int, file: StoreFile) -> str | None:
-    """What is wrong with a file of the store at `root`, by its size, its hash and its footer; None where nothing is."""
+@dataclass(frozen=True)
+class LookedAt:
+    """What came of looking at a file.
+
+    Attributes:
+        problem: what is wrong with it; None where nothing is.
+        counts: of rewards, what its rows hold.
+    """
+
+    problem: str | None
+    counts: Counts | None = None
+
+
+def look_at(root: Path, schema_version: int, item: tuple[StoreFile, StoreFile | None]) -> LookedAt:
+    """A file of the store at `root` by its size, its hash and its footer, and one of rewards by its rows, too.
+
+    Args:
+        item: the file, and of rewards the shard that it should be of, where there is one.
+    """
+    file, shard = item
+    problem = _file_problem(root, schema_version, file)
+    if problem is not None or file.role != REWARDS:
+        return LookedAt(problem)
+    path = root / file.path
+    problem = _rewards_problem(path, shard)
+    if problem is not None:
+        return LookedAt(problem)
+    counts = Counts()
+    try:
+        counts.add(read_rewards(path).rows)
+    except StoreError as error:
+        return LookedAt(str(error).partition(f"{path.name} ")[2])
+    return LookedAt(None, counts)
+
+
+def _file_problem(root: Path, schema_version: int, file: StoreFile) -> str | None:
     path = root / file.path
     if not path.is_file():
         return "missing"
@@ -40,16 +75,7 @@ def file_problem(root: Path, schema_version: int, file: StoreFile) -> str | None
     return None
 
 
-def count_rewards(path: Path, counts: Counts) -> str | None:
-    """Count the rows of a file of rewards; what is wrong with one."""
-    try:
-        counts.add(read_rewards(path).rows)
-    except StoreError as error:
-        return str(error).partition(f"{path.name} ")[2]
-    return None
-
-
-def rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
+def _rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
     """What is wrong with a readable file of rewards, beside the shard that it should be of."""
     with path.open("rb") as stream:
         of_shard = (pq.read_metadata(stream).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")

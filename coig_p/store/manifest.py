@@ -220,7 +220,11 @@ class Manifest:
 
     def splits(self) -> list[str]:
         """Every split of the store, in the files' order."""
-        return list(dict.fromkeys(file.split for file in self.data_files() if file.split))
+        return list(self._splits)
+
+    @cached_property
+    def _splits(self) -> dict[str, None]:
+        return dict.fromkeys(file.split for file in self._shards if file.split)
 
     def to_json(self) -> str:
         """As one text that lists every file itself, with one key order.

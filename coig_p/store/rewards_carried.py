@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ _KNOWN = pa.schema(
 _FOLDER = ".known"  # in the unfinished store, where all see it
 _OF_A_PART = 1 << 20  # rewards, about
 _MOST_PARTS = 256
+_OF_A_PIECE = 1 << 16  # rewards, at least
 
 
 @dataclass(frozen=True)
@@ -172,10 +173,11 @@ def _spread_out(store: Store, name: str, folder: Path, workers: Workers) -> _Spr
     """Of every prompt and text the first reward in the store's order."""
     files = reward_files(store.manifest, name, store.data_files(), store.path)
     parts = min(_MOST_PARTS, 1 + sum(file.rows or 0 for file in files) // _OF_A_PART)
-    pieces = tuple(folder / f"{name}-{at}.piece" for at in range(len(files)))
+    dealt = list(_together(files))
+    pieces = tuple(folder / f"{name}-{at}.piece" for at in range(len(dealt)))
     whole = tuple(folder / f"{name}-{at}.whole" for at in range(parts))
     for step, items in (
-        (partial(_deal, store.path, name, parts), zip(files, pieces, strict=True)),
+        (partial(_deal, store.path, name, parts), zip(dealt, pieces, strict=True)),
         (partial(_sort, pieces), enumerate(whole)),
     ):
         for _ in in_order(step, items, workers):
@@ -185,10 +187,24 @@ def _spread_out(store: Store, name: str, folder: Path, workers: Workers) -> _Spr
     return _Spread(name, whole)
 
 
-def _deal(root: Path, name: str, parts: int, item: tuple[StoreFile, Path]) -> None:
-    """Write the rewards of a file, a batch for each part."""
-    file, piece = item
-    known, *values = _known_in(root, name, file)
+def _together(files: Sequence[StoreFile]) -> Iterator[list[StoreFile]]:
+    """Neighbouring files, several where they are small: every part opens what each of these becomes."""
+    some, rows = [], 0
+    for file in files:
+        some.append(file)
+        rows += file.rows or 0
+        if rows >= _OF_A_PIECE:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
+
+
+def _deal(root: Path, name: str, parts: int, item: tuple[Sequence[StoreFile], Path]) -> None:
+    """Write the rewards of files, a batch for each part."""
+    files, piece = item
+    columns = zip(*(_known_in(root, name, file) for file in files), strict=True)
+    known, *values = (pa.concat_arrays(column) for column in columns)
     names = _fixed(known)
     data = pa.FixedSizeBinaryArray.from_buffers(_KNOWN.field("name").type, len(names), [None, pa.py_buffer(names)])
     rows = pa.record_batch([data, *values], schema=_KNOWN)

@@ -32,7 +32,7 @@ from coig_p.core.objects import ObjectPath, as_path, object_path
 from coig_p.engine.local import Workers, in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.file_problems import count_rewards, file_problem, rewards_problem
+from coig_p.store.file_problems import look_at
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
 from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import (
@@ -265,16 +265,16 @@ class Store:
         shards = {file.path: file for file in self.data_files()}
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
-        look = partial(file_problem, self.path, self.manifest.schema_version)
+        look = partial(look_at, self.path, self.manifest.schema_version)
         whose = workers or replace(threads(num_proc), only_read=True)
-        for file, problem in in_order(look, self.manifest.files, whose):
-            if problem is None and file.role == REWARDS:
-                problem = rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
-                problem = problem or count_rewards(self.path / file.path, counts[file.path.split("/")[1]])
-            whole &= problem is None or file.role != REWARDS
+        of = ((file, shards.get(reward_shard(file)) if file.role == REWARDS else None) for file in self.manifest.files)
+        for (file, _), found in in_order(look, of, whose):
+            if found.counts is not None:
+                counts[file.path.split("/")[1]].merge(found.counts)
+            whole &= found.problem is None or file.role != REWARDS
             advance(file.bytes)
-            if problem:
-                problems.append(f"{file.path}: {problem}")
+            if found.problem is not None:
+                problems.append(f"{file.path}: {found.problem}")
         if whole:
             problems += count_problems(self.manifest, counts)
         unlisted = [name for name in self._unlisted() if not _left_at(name)]

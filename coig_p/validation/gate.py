@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from coig_p.engine.local import check_num_proc, in_order
+from coig_p.engine.local import Processes, check_num_proc, held, in_order
 from coig_p.errors import UnknownNameError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.batch import Observed
@@ -68,10 +68,11 @@ def check(
     files = [file for file in opened.data_files() if not domains or file.domain in domains]
     work = partial(_check_shard, opened.path, replace(opened.manifest, files=()), chosen)
     checked = Checked(opened.manifest, chosen)
-    problems = opened.verify(num_proc=num_proc)
-    for file, part in in_order(work, files, workers_for(files, num_proc, engine, a_second=LOOKED_AT)):
-        checked.merge(part)
-        advance(file.rows or 0)
+    with held(workers_for(files, num_proc, engine, a_second=LOOKED_AT)) as workers:
+        problems = opened.verify(num_proc=num_proc, workers=None if workers == Processes(1) else workers)
+        for file, part in in_order(work, files, workers):
+            checked.merge(part)
+            advance(file.rows or 0)
     return checked.result(opened.path, files, problems)
 
 

@@ -70,7 +70,7 @@ from coig_p.store import store
 def stay(*_):
     os.kill(os.getpid(), signal.SIGINT)
     threading.Event().wait()  # as where a file system does not answer
-store.file_problem = stay
+store.look_at = stay
 from coig_p import __main__
 __main__.main()
 """

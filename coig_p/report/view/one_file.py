@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from coig_p.engine.local import Workers
 from coig_p.pairs.config import PairConfig
 from coig_p.report.captions import captions
 from coig_p.report.figures import statistics_plots, sweep_plots
@@ -83,13 +84,19 @@ def report_page(
 
 
 def release_pages(
-    store: Store, config: PairConfig, statistics: Statistics, sweep: Sweep, report: Report
+    store: Store,
+    config: PairConfig,
+    statistics: Statistics,
+    sweep: Sweep,
+    report: Report,
+    workers: Workers | None = None,
 ) -> dict[str, str]:
     """The HTML of a release by file name, in both languages. Of what a rule found it has counts alone.
 
     Args:
         config: which pairs it has.
         report: of its check; queries of which a rule has an error or a warning to tell are not in the sample.
+        workers: who draws it; default: the caller's thread.
 
     Raises:
         StoreError: a shard that cannot be read.
@@ -99,7 +106,7 @@ def release_pages(
         for row in report.findings.select(["query_id", "severity"]).to_pylist()
         if row["severity"] != "metric"
     }
-    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=suspect)
+    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=suspect, workers=workers)
     found = [read_query(store, one.place, config, most_pairs=MOST_PAIRS) for one in picked]
     pages = {}
     for language, name in PAGES.items():

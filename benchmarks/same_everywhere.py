@@ -1,0 +1,492 @@
+"""Whether every command makes the same bytes in one process, in two, on Ray's workers, and on other Pythons.
+
+    python benchmarks/same_everywhere.py [--python PATH ...] [--only CORPUS,...] [--jobs JOB,...] [--data DIR]
+                                         [--questions N]
+
+Each corpus stands there three times: as it was written, with the same rows in many small shards, and with these in a
+random order in the manifest. Every job of tests/jobs.py and some more run on each, in one process, in two, and by two
+workers of Ray where it is installed: by this Python, and by others that --python names, with the packages that each
+has. All bytes of what is made are compared. Of the first two, what does not tell of the shards themselves must be
+equal, too; of the third what does not follow the rows' order. DIR holds halluqa.jsonl and zh_queries.txt; without it
+these are left out. Prints a table, keeps it in benchmarks/results/same_everywhere.md, and exits 1 on a difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(HERE / "tests" / folder) for folder in ("", "publish", "review")]
+
+import pyarrow as pa  # noqa: E402
+from measuring import progress, publish, where  # noqa: E402
+
+ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
+CORPORA = ("mixed", "corpus", "HalluQA", "questions")
+CUTS = ("as written", "small shards", "random order")
+ORDERLESS = ("check", "sweep", "contamination")
+"""What says the same of the same rows in any order."""
+_FACTS = "import platform, importlib.util as u; print(platform.python_version(), u.find_spec('ray') is not None)"
+Made = dict[str, bytes]
+Job = Callable[..., Made]
+Found = dict[str, dict[str, dict[str, str]]]
+"""By cut and job the hash of every file that was made."""
+
+
+# The corpora
+
+
+def write(path: Path, rows: list[dict[str, Any]], cut: str, *, scale: tuple[float, float], threshold: float) -> None:
+    """A store of rows, by domain and split, with a card and rewards."""
+    from make import completed
+    from releasing import CARD
+    from rewarding import with_given
+
+    from coig_p.core.atomic import atomic_directory
+    from coig_p.report.card_toml import CARD_TOML
+    from coig_p.schema import RAW_SCHEMA
+    from coig_p.store import writing
+    from coig_p.store.listing import write_manifest
+    from coig_p.store.manifest import Manifest
+    from coig_p.store.store import Store
+
+    parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault((row["domain"], row.get("split", "train")), []).append(row)
+    small = cut != CUTS[0]
+    with (
+        mock.patch.object(writing, "ROWS_PER_SHARD", 1_000 if not small else 37 if len(rows) < 50_000 else 700),
+        mock.patch.object(writing, "ROWS_PER_GROUP", 11 if small else 256),
+        atomic_directory(path) as root,
+    ):
+        given = (
+            writing.Part(*name, len(own), pa.Table.from_pylist(completed(own), RAW_SCHEMA).to_batches(256))
+            for name, own in parts.items()
+        )
+        writing.write_store(root, given, Manifest(score_range=scale, default_threshold=threshold, tool="benchmark"))
+    with_given(path, "crm", lambda query, model, sample, text: len(text) / 16 if len(text) % 11 else None)
+    (path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    if cut == CUTS[2]:
+        manifest = Store.open(path).manifest
+        files = random.Random(5).sample(manifest.files, len(manifest.files))
+        write_manifest(path, replace(manifest, files=tuple(files)))
+
+
+def corpus_rows(queries: int, folder: Path) -> list[dict[str, Any]]:
+    """The corpus of the benchmarks, with something to find for every job."""
+    from corpus import make_store
+
+    from coig_p.store.store import Store
+
+    make_store(folder, queries, characters=200)
+    rows = [row for batch in Store.open(folder).batches() for row in batch.to_pylist()]
+    shutil.rmtree(folder)
+    for at, row in enumerate(rows):
+        if at % 20 == 7:
+            row["query"] = rows[at - 5]["query"] + "吧"
+        if at % 9 == 2:
+            row["responses"][0]["text"] = row["responses"][1]["text"] = row["responses"][4]["text"] * 2
+            row["responses"][2]["text"] = "请打电话给我：13800138000。<|im_end|>"
+        row["split"] = "test" if at % 10 == 3 else "train"
+    return rows
+
+
+def halluqa_rows(data: Path, folder: Path) -> list[dict[str, Any]]:
+    """As it is imported."""
+    from coig_p.ingest.config import ImportConfig
+    from coig_p.ingest.files import import_files
+    from coig_p.store.store import Store
+
+    config = ImportConfig(domain="chat", score_range=(0, 1), default_threshold=1, on_error="skip")
+    store, _ = import_files([data / "halluqa.jsonl"], folder, config)
+    rows = [row for batch in Store.open(store.path).batches() for row in batch.to_pylist()]
+    shutil.rmtree(folder)
+    return rows
+
+
+def question_rows(data: Path, number: int) -> list[dict[str, Any]]:
+    """Real questions, each with two short answers, judged by two."""
+    lines = (data / "zh_queries.txt").read_text("utf-8").splitlines()[:number]
+    rows = []
+    for at, line in enumerate(lines):
+        rng = random.Random(at)
+        responses = [
+            {
+                "model": f"model-{nth}",
+                "text": f"这个问题可以这样看：{line[rng.randint(0, 3) :]}，{'所以' * rng.randint(0, 3)}就是这样。",
+                "scores": [
+                    {"judge": judge, "dimension": "overall", "score": rng.randint(2, 20) / 2} for judge in ("j", "k")
+                ],
+            }
+            for nth in rng.sample(range(4), 2)
+        ]
+        domain, split = ("math", "chat", "code")[at % 3], "test" if at % 50 == 3 else "train"
+        own = {"query_id": f"q-{at:06d}", "domain": domain, "split": split}
+        rows.append(own | {"query": line, "responses": responses})
+    return rows
+
+
+def mixed_rows() -> list[dict[str, Any]]:
+    """Conversations, some with tools, comparisons, several samples of a model, dimensions, rationales, two splits."""
+    from conversations import as_json, turn
+    from make import make_rows
+
+    from coig_p.store.conversations import transcript
+
+    rng = random.Random(7)
+    rows = make_rows({"math": 210, "chat": 150, "code": 60}, seed=3)
+    called = [{"function": {"name": "查天气", "arguments": '{"城市": "杭州"}'}, "id": "c", "type": "function"}]
+    for at, row in enumerate(rows):
+        row["split"] = "validation" if at % 7 == 3 else "train"
+        row["source"], row["meta"] = rng.choice([None, "手写"]), rng.choice([None, as_json({"号": at})])
+        if at % 3 == 0:
+            turns = [turn("system", "请用中文回答。")] if at % 2 else []
+            turns += [turn("user", f"先说第{at}件事"), turn("assistant", "好。")]
+            if at % 4 == 0:
+                row["tools"] = as_json([{"type": "function", "function": {"name": "查天气"}}])
+                turns += [turn("user", "天气？"), turn("assistant", "", tool_calls=called)]
+                turns += [turn("tool", "晴", tool_call_id="c"), turn("assistant", "今天晴。")]
+            row["messages"] = [*turns, turn("user", row["query"])]
+            row["query"] = transcript(row["messages"])
+        for response in row["responses"]:
+            if rng.random() < 0.1:
+                response["extra"] = as_json({"tool_calls": called, "reasoning_content": "想一想"})
+            for score in response["scores"]:
+                score["rationale"] = rng.choice([None, "说得清楚。"])
+                if rng.random() < 0.2:
+                    score["dimension"] = "正确性"
+        first = row["responses"][0]
+        row["responses"].append({**first, "sample": 1, "text": first["text"] + "再说一遍。"})
+        if at % 9 == 2:
+            row["responses"][1]["text"] = row["responses"][2]["text"] = "这是同一个回答，一个字也不差，所以是重复的。"
+        if rng.random() < 0.4:
+            number = len(row["responses"])
+            row["comparisons"] = [
+                {
+                    **{"first": one, "second": other, "judge": "人", "dimension": "overall", "rationale": None},
+                    **{"first_score": float(won), "second_score": 1.0 - won},
+                }
+                for one, other in (rng.sample(range(number), 2) for _ in range(3))
+                for won in [rng.choice([0, 0.5, 1])]
+            ]
+        if at % 15 == 9 and not row["messages"] and not rows[at - 2]["messages"]:
+            row["query"] = rows[at - 2]["query"] + "吧"
+    return rows
+
+
+def make_stores(name: str, place: Path, data: Path, questions: int) -> None:
+    """The three stores of a corpus."""
+    rows = {
+        "mixed": mixed_rows,
+        "corpus": lambda: corpus_rows(1_000, place / "made"),
+        "HalluQA": lambda: halluqa_rows(data, place / "made"),
+        "questions": lambda: question_rows(data, questions),
+    }[name]()
+    binary = name == "HalluQA"
+    for cut in CUTS:
+        write(
+            place / cut.replace(" ", "-"),
+            rows,
+            cut,
+            scale=(0.0, 1.0) if binary else (1.0, 10.0),
+            threshold=1.0 if binary else 2.0,
+        )
+
+
+# The jobs
+
+
+def jobs_of(name: str) -> dict[str, Job]:
+    """From a store, a folder that is not there and num_proc= and engine= to what is made."""
+    import jobs
+
+    from coig_p.export.write import ExportConfig
+    from coig_p.pairs.config import PairConfig
+    from coig_p.pairs.plan import ShardConfig
+    from coig_p.pairs.splits import SplitConfig
+
+    talks = name == "mixed"
+    export = partial(partial, jobs._export)
+    found: dict[str, Job] = {job: one for job, one in jobs.JOBS.items() if not job.startswith("export")}
+    found |= {"contamination": contamination, "review apply": review, "dedup by files": dedup_by_files}
+    split, first = (None, "chat") if name == "HalluQA" else ("train", "math")
+    agreed = PairConfig(agree_with="crm", multi_turn="skip" if talks else None)
+    of = partial(ExportConfig, split=split)
+    turns = {"conversational": talks}
+    found |= {
+        "export": export(
+            config=ExportConfig("trl-dpo", splits=SplitConfig(test_size=0.2), order=ShardConfig(world_size=4), **turns)
+        ),
+        "export with labels": export(
+            config=of("trl-kto", weights={first: 2.0}, order=ShardConfig(world_size=4), **turns)
+        ),
+        "export as JSON Lines": export(config=of("llama-factory", replace(agreed, strategy="best_worst"))),
+        "export one by one": export(config=of("trl-dpo", weights={first: 0.5}, **turns)),
+        "export agreed": export(config=of("verl", agreed, order=ShardConfig(world_size=2))),
+        "stats agreed": partial(statistics, config=agreed),
+        "release": partial(release, talks=talks),
+        "import": imported,
+        "verify": verify,
+    }
+    return found
+
+
+def statistics(store: Path, out: Path, *, config: Any, **workers: Any) -> Made:
+    """Statistics of some pairs."""
+    from coig_p import stats
+
+    return {"": stats.counts.statistics(store, config, **workers).to_json().encode()}
+
+
+def dedup_by_files(store: Path, out: Path, **workers: Any) -> Made:
+    """Near-duplicates as they are found where there are too many for memory, of the pieces that many have."""
+    import jobs
+
+    from coig_p.dedup.finding import find_store_duplicates
+    from coig_p.dedup.queries import DedupConfig
+    from coig_p.store.store import Store
+
+    found = find_store_duplicates(Store.open(store), DedupConfig(), in_memory=0, ranges=5, **workers)
+    return {"duplicates": jobs.table(found.duplicates), "summary": repr(found.summary).encode()}
+
+
+def contamination(store: Path, out: Path, **workers: Any) -> Made:
+    """Beside a benchmark of the store's own queries and answers, the same whatever its shards."""
+    import jobs
+
+    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.store.store import Store
+
+    opened = Store.open(store)
+    rows = sorted(
+        (row["query_id"], row["query"], (row["responses"] or [{"text": ""}])[0]["text"])
+        for batch in opened.batches()
+        for row in batch.to_pylist()
+    )[::37]
+    out.mkdir(parents=True)
+    lines = [{"prompt": query, "answer": text} for _, query, text in rows]
+    benchmark = out / "benchmark.jsonl"
+    benchmark.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    found, told = compare(opened, [benchmark], ContaminationConfig(), **workers)
+    assert found.num_rows
+    return {"findings": jobs.table(found), "told": repr(told).encode()}
+
+
+def review(store: Path, out: Path, **workers: Any) -> Made:
+    """A review of a few pairs, answered by a script, in the store."""
+    import jobs
+    from people import answer_in_browser
+
+    from coig_p.review.applying import apply_review
+    from coig_p.review.drawing import DrawConfig
+    from coig_p.review.making import make_review
+    from coig_p.store.store import Store
+
+    opened, folder = Store.open(store), out / "review"
+    out.mkdir(parents=True)
+    make_review(opened, folder, DrawConfig(per_domain=12), ["a", "b"])
+    for name in ("a", "b"):
+        answer_in_browser(folder, name)
+    apply_review(folder, opened, out / "store", **workers)
+    return jobs.files(out / "store")
+
+
+def release(store: Path, out: Path, *, talks: bool, **workers: Any) -> Made:
+    """Its pairs in many shards; what checks say of its texts is no reason to refuse it."""
+    import jobs
+
+    from coig_p.pairs.config import PairConfig
+    from coig_p.publish import pairing
+    from coig_p.publish.release import ReleaseConfig, write_release
+    from coig_p.store.store import Store
+    from coig_p.validation import load_rules
+
+    rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
+    pairs = PairConfig(format="conversational" if talks else "dpo")
+    with mock.patch.object(pairing, "ROWS_PER_SHARD", 1_500), mock.patch.object(pairing, "ROWS_PER_GROUP", 400):
+        write_release(Store.open(store), out, ReleaseConfig("1.0.0", pairs, rules=rules, **workers))
+    return jobs.files(out)
+
+
+def imported(store: Path, out: Path, num_proc: int = 1, engine: Any = None) -> Made:
+    """Its shards are written by threads, wherever."""
+    import jobs
+
+    return jobs.THREADS["import"](store, out, num_proc=5 if engine else num_proc)
+
+
+def verify(store: Path, out: Path, num_proc: int = 1, engine: Any = None) -> Made:
+    """Of a store with a file that is another, one that is missing and one too many."""
+    from coig_p.store.store import Store
+
+    shutil.copytree(store, out)
+    shards = sorted(out.glob("data/*/*.parquet"))
+    content = bytearray(shards[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    shards[0].write_bytes(content)
+    (out / "data" / "more.txt").write_text("one too many")
+    opened = Store.open(out, check_sizes=False)
+    if len(shards) > 2:
+        shards[2].unlink()
+    return {"": "\n".join(opened.verify(num_proc=num_proc, workers=engine)).encode()}
+
+
+# The runs
+
+
+def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
+    """What every job makes of the stores of a corpus, in this process."""
+    from coig_p.engine.local import Processes, held
+    from coig_p.store import writing
+
+    logging.disable(logging.WARNING)
+    found: Found = {}
+    engine: Any = nullcontext()
+    if way == TWO:  # started once for all jobs
+        engine = held(Processes(2))
+    elif way == RAY:
+        from coig_p.engine.ray import RayExecutor
+
+        engine = RayExecutor(num_proc=2, scratch=stores / "scratch")
+    with engine as shared, mock.patch.object(writing, "ROWS_PER_SHARD", 60 if name != "questions" else 1_000):
+        workers = {"num_proc": 1} if shared is None else {"engine": shared}
+        for cut in CUTS:
+            for job, work in jobs_of(name).items():
+                if only and job not in only:
+                    continue
+                out = stores / "out"
+                begin = time.perf_counter()
+                try:
+                    made = work(stores / cut.replace(" ", "-"), out, **workers)
+                    told = {each: hashlib.sha256(content).hexdigest() for each, content in made.items()}
+                except Exception as error:
+                    told = {"error": f"{type(error).__name__}: {error}"}
+                finally:
+                    shutil.rmtree(out, ignore_errors=True)
+                found.setdefault(cut, {})[job] = told
+                seconds = time.perf_counter() - begin
+                progress(f"{name}, {platform.python_version()}, {way}: {cut}, {job}: {seconds:.1f} s")
+    return found
+
+
+def differences(name: str, found: Mapping[str, Found]) -> tuple[dict[str, str], list[str]]:
+    """For each job what is equal in words, and a line for each difference.
+
+    Args:
+        found: by the words for a way.
+    """
+    first, *others = found
+    said, wrong = {}, []
+    for job in found[first][CUTS[0]]:
+        before = len(wrong)
+        for cut in CUTS:
+            one = found[first][cut][job]
+            if "error" in one:
+                wrong.append(f"{name}, {job}, {cut}: {one['error']}")
+            wrong += [
+                f"{name}, {job}, {cut}: {other} is not {first}: {_unequal(one, found[other][cut][job])}"
+                for other in others
+                if found[other][cut][job] != one
+            ]
+        one, small, mixed = (_of_rows(job, found[first][cut][job]) for cut in CUTS)
+        if one != small:
+            wrong.append(f"{name}, {job}: {CUTS[1]} is not {CUTS[0]}: {_unequal(one, small)}")
+        orderless = job in ORDERLESS or job.startswith("export")
+        if orderless and one != mixed:
+            wrong.append(f"{name}, {job}: {CUTS[2]} is not {CUTS[0]}: {_unequal(one, mixed)}")
+        said[job] = "differs" if len(wrong) > before else f"{len(found[first][CUTS[0]][job]):,} files"
+    return said, wrong
+
+
+def _of_rows(job: str, made: Mapping[str, str]) -> dict[str, str]:
+    """What tells of the rows alone, and not of the shards that they came in."""
+    if job == "verify":
+        return {}
+    if job == "check":  # the report names the store
+        return {"findings": made["findings"]}
+    if job == "release":
+        return {each: told for each, told in made.items() if each.startswith("pairs/")}
+    if job == "review apply":  # the manifest remembers the review, which remembers the store
+        return {each: told for each, told in made.items() if each != "manifest.json"}
+    return dict(made)
+
+
+def _unequal(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    names = sorted(each for each in one.keys() | other.keys() if one.get(each) != other.get(each))
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more + (f" ({other['error']})" if "error" in other else "")
+
+
+def runs_of(name: str, place: Path, pythons: list[str], only: str) -> dict[str, Found]:
+    """By the words for a way what it made."""
+    found = {}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[:3], str(HERE / "benchmarks")])}
+
+    def said(python: str, *words: str) -> str:
+        done = subprocess.run([python, *words], stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        return done.stdout.splitlines()[-1]
+
+    for python in pythons:
+        version, has_ray = said(python, "-c", _FACTS).split()
+        for way in (ONE, TWO, *([RAY] if has_ray == "True" else [])):
+            told = said(python, __file__, "--measure", way, name, str(place), only)
+            found[f"Python {version}, {way}"] = json.loads(told)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", action="append", default=[], metavar="PATH")
+    parser.add_argument("--only", default=",".join(CORPORA))
+    parser.add_argument("--data", type=Path, default=HERE.parent / "shared" / "data")
+    parser.add_argument("--questions", type=int, default=200_000)
+    parser.add_argument("--jobs", help="Of these alone.")
+    parser.add_argument("--measure", nargs=4, metavar=("WAY", "CORPUS", "STORES", "JOBS"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        way, name, stores, only = given.measure
+        print(json.dumps(measure(way, name, Path(stores), [one for one in only.split(",") if one])))
+        return
+    rows, wrong, ways = [], [], dict[str, None]()
+    for name in given.only.split(","):
+        if name in CORPORA[2:] and not given.data.is_dir():
+            progress(f"{name}: no {given.data}")
+            continue
+        with tempfile.TemporaryDirectory(prefix="coigp-same-") as folder:
+            progress(f"{name}: making three stores ...")
+            make_stores(name, Path(folder), given.data, given.questions)
+            found = runs_of(name, Path(folder), [sys.executable, *given.python], given.jobs or "")
+        ways |= dict.fromkeys(found)
+        said, more = differences(name, found)
+        wrong += more
+        rows += [f"| {name} | {job} | {told} |" for job, told in said.items()]
+    by = f"by {len(ways)} ways: {'; '.join(ways)}"
+    lines = [
+        f"Every job on three stores of each corpus, {by}. {where('pyarrow', 'numpy')}",
+        *["", "| corpus | job | the same bytes in every way |", "|---|---|---|", *rows],
+        *["", *([f"- {one}" for one in wrong] or ["No difference."])],
+    ]
+    publish("same_everywhere.md", "\n".join(lines) + "\n")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
