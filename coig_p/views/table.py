@@ -8,8 +8,11 @@ has it written once, "spilled", to a file beside the index that `cleanup_cache_f
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import os
+import pickle
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +23,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from datasets.fingerprint import Hasher
 from datasets.table import InMemoryTable, MemoryMappedTable, Table, list_table_cache_files
 
 from coig_p.core.arrays import Index
@@ -302,7 +304,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
             return InMemoryTable(self.in_memory())
         recipe = self.recipe
         state = (recipe.texts.kept, list(recipe.columns.items()), recipe.shape, recipe.index)
-        target = Path(self.path).parent / f"cache-view-{Hasher.hash(state)}.arrow"
+        target = Path(self.path).parent / f"cache-view-{_digest(state)}.arrow"
         stay = "They stay until cleanup_cache_files()"
         if not target.exists() and is_closed(target):
             stay = f"They go when this process ends, since {target.parent} may not be written"
@@ -379,6 +381,15 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def plain(self) -> Table:
         """The same rows as a table of datasets' own."""
         return self._spilled.replace_schema_metadata(self.metadata)
+
+
+def _digest(state: Any) -> str:
+    """Equal for what is equal: a pickle that says nothing of which objects are one."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, 4)
+    pickler.fast = True
+    pickler.dump(state)
+    return hashlib.sha256(stream.getvalue()).hexdigest()[:16]
 
 
 _Numbers: TypeAlias = npt.NDArray[Any] | pa.ListArray
