@@ -54,7 +54,7 @@ from coig_p.store.rewarded import rewards_beside
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 from coig_p.views.building import LazyBuilder
-from coig_p.views.loading import may_be_lazy
+from coig_p.views.checking import works
 from coig_p.views.texts import Texts
 
 ALL = "all"
@@ -209,8 +209,7 @@ class CoigP(LazyBuilder):
             custom_features = self._checked(config, custom_features)
         # It names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
         key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
-        if config.lazy and isinstance(config.selection, Selection):
-            config.lazy = may_be_lazy(config.selection, location.manifest, custom_features is not None)
+        config.lazy = config.lazy and works()
         if config.lazy:
             key += ("lazy",)
         return config, f"{config.name}-{Hasher.hash(key)}"

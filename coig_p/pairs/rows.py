@@ -85,15 +85,14 @@ class Rows:
         extra = responses.extra
         return turn_texts(batch), responses.text if extra is None else answer_texts(responses.text, extra)
 
-    def check(self) -> bool:
-        """Whether the batch holds texts and answers in text alone.
-
-        Raises:
-            DataError: see `tables`.
-        """
-        plain = not _is_more(self.batch, self.responses)
-        _check_texts(self, plain)
-        return plain
+    def check(self) -> None:
+        """Raise what `tables` raises, and copy no text where rows have no tools."""
+        if not len(self):
+            return
+        if self.shape.with_tools:
+            _Shown.of(self)
+        else:
+            _is_plain(self)
 
     def tables(self) -> Iterator[pa.Table]:
         """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
@@ -116,11 +115,11 @@ class Rows:
         if not len(self):
             return
         shown = _Shown.of(self)
-        texts, prompts = _bytes(self.responses.text), _bytes(self.batch.column("query"))
+        texts, prompts = text_bytes(self.responses.text), text_bytes(self.batch.column("query"))
         if shown.more is not None:
             prompts = prompts + shown.more
             if self.responses.extra is not None:
-                texts = texts + _bytes(self.responses.extra)
+                texts = texts + text_bytes(self.responses.extra)
         shown_texts = [texts[side] for side in self.sides]
         if isinstance(self.found, RankedRows):
             shown_texts = [self.found.summed(texts)]
@@ -209,7 +208,7 @@ class _Shown:
     @classmethod
     def of(cls, rows: Rows) -> _Shown:
         batch, responses, shape = rows.batch, rows.responses, rows.shape
-        plain = rows.check()
+        plain = _is_plain(rows)
         if plain and not shape.with_tools:
             # Texts become message lists later, row by row: the same, and cheaper where few rows show them.
             return cls(batch.column("query"), responses.text)
@@ -219,7 +218,18 @@ class _Shown:
         prompts = prompt_messages(batch, shape)
         extra = responses.extra if responses.extra is not None else pa.nulls(len(responses.text), pa.string())
         answers = answer_messages(responses.text, extra, ids.take(pa.array(responses.query)), shape)
-        return cls(prompts, answers, batch.column("tools") if shape.with_tools else None, _bytes_beside(batch))
+        return cls(prompts, answers, batch.column("tools") if shape.with_tools else None, bytes_beside(batch))
+
+
+def _is_plain(rows: Rows) -> bool:
+    """Whether the batch holds texts and answers in text alone.
+
+    Raises:
+        DataError: see `Rows.tables`.
+    """
+    plain = not _is_more(rows.batch, rows.responses)
+    _check_texts(rows, plain)
+    return plain
 
 
 def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
@@ -230,17 +240,18 @@ def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
     return responses.extra is not None and bool(is_more_than_text(responses.extra).any())
 
 
-def _bytes(text: pa.StringArray) -> Index:
+def text_bytes(text: pa.StringArray) -> Index:
+    """How long each text is in UTF-8; 0 where it is null."""
     lengths = pc.binary_length(text)
     found: Index = (lengths.fill_null(0) if text.null_count else lengths).to_numpy(zero_copy_only=False)
     return found
 
 
-def _bytes_beside(batch: pa.RecordBatch) -> Index:
+def bytes_beside(batch: pa.RecordBatch) -> Index:
     """How much of each query is not in its text: tool definitions and what turns hold beside theirs."""
     turns = batch.column("messages")
-    beside = np.bincount(row_of(turns), _bytes(pc.struct_field(turns.flatten(), "extra")), batch.num_rows)
-    return np.asarray(beside + _bytes(batch.column("tools")), dtype=np.int64)
+    beside = np.bincount(row_of(turns), text_bytes(pc.struct_field(turns.flatten(), "extra")), batch.num_rows)
+    return np.asarray(beside + text_bytes(batch.column("tools")), dtype=np.int64)
 
 
 def _check_texts(rows: Rows, plain: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -21,7 +22,9 @@ from coig_p.schema import NAME
 from coig_p.store.locate import download
 from coig_p.store.manifest import StoreFile
 from coig_p.store.rewarded import rewarded, rewards_beside
+from coig_p.views.closed import CLOSED, closed_error, is_closed, passing_folder
 from coig_p.views.dataset import ViewDataset
+from coig_p.views.decoding import cast_columns
 from coig_p.views.indexing import ROWS, index_schema, index_tables
 from coig_p.views.loading import keep_texts, ranges, view, write_made_of
 from coig_p.views.texts import Kept, Texts
@@ -29,13 +32,50 @@ from coig_p.views.texts import Kept, Texts
 _patched_for_streaming = True  # see coig_p/builder.py
 
 _logger = logging.getLogger("coig_p")
+_REUSE = datasets.DownloadMode.REUSE_DATASET_IF_EXISTS
 
 
 class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """A builder whose config may be lazy: it then writes an index, and gives a view of it."""
 
+    _cache_dir_root: str
+    _closed_root: str | None  # while another stands in for it
     _made_of: list[Kept]
+    _row_features: datasets.Features  # of the rows, while those of the index stand in `info`
     _writer_batch_size: int | None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._begins, self._closed_root = True, None
+        super().__init__(*args, **options)
+        self._begins = False
+        if self._closed_root is not None:
+            self._cache_dir_root = self._closed_root
+
+    def _build_cache_dir(self) -> str:
+        """As datasets has it. Its next step is to lock a file in the cache: one elsewhere, where that is closed."""
+        found = str(super()._build_cache_dir())
+        root = self._cache_dir_root
+        if self._begins and "://" not in root and is_closed(Path(root, found.replace("/", "_") + ".lock")):
+            self._closed_root, self._cache_dir_root = root, str(passing_folder())
+        return found
+
+    def download_and_prepare(self, output_dir: str | None = None, *args: Any, **options: Any) -> None:
+        """As datasets has it; but what is in a cache that may not be written is opened without a lock."""
+        root = self._cache_dir_root
+        if output_dir is None and "://" not in root and is_closed(self._cache_dir + "_builder.lock"):
+            mode = options.get("download_mode", args[1] if len(args) > 1 else None)
+            if datasets.DownloadMode(mode or _REUSE) is not _REUSE:
+                raise closed_error(root, f"download_mode={mode!r} makes these rows anew")
+            if not Path(self._cache_dir, datasets.config.DATASET_INFO_FILENAME).exists():
+                raise closed_error(root, "these rows are not in this cache yet")
+            self.info = self._load_info()
+            return
+        try:
+            super().download_and_prepare(output_dir, *args, **options)
+        except OSError as error:
+            if error.errno not in CLOSED or not str(error.filename).startswith(root):
+                raise
+            raise closed_error(root, f"{error.filename} has to be written") from None
 
     def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
         """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query.
@@ -45,6 +85,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         features, size = self.info.features, self._writer_batch_size
         try:
             if self.config.lazy:
+                self._row_features = features
                 self.info.features = datasets.Features.from_arrow_schema(self._index_schema())
                 self._writer_batch_size = ROWS
             yield from super()._prepare_split_single(*args, **options)
@@ -128,7 +169,9 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         split: OneSplit | None,
     ) -> Iterator[tuple[int, pa.Table]]:
         """The index of some batches of the texts, or of the blocks of a plan, numbered."""
-        yield from enumerate(index_tables(texts, self._rows(texts, shards, places, split), self._index_schema()))
+        given = cast_columns(self.config.selection.schema, self._row_features)
+        rows = self._rows(texts, shards, places, split)
+        yield from enumerate(index_tables(texts, rows, self._index_schema(), given))
 
     def _rows(self, texts: Texts, shards: Any, places: Any, split: OneSplit | None) -> Iterator[Rows]:
         selection = self.config.selection
@@ -154,7 +197,8 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
         kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
         index, selection = kwargs["arrow_table"], self.config.selection
-        kwargs["arrow_table"] = view(index, self._output_dir, self._cache_dir_root, selection, in_memory=in_memory)
+        where = (self._output_dir, self._cache_dir_root, selection, self.info.features)
+        kwargs["arrow_table"] = view(index, *where, in_memory=in_memory)
         made = datasets.Dataset if in_memory else ViewDataset
         return made(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
 

@@ -35,9 +35,11 @@ def _try(folder: Path) -> None:
     import datasets
     from datasets.table import MemoryMappedTable
 
+    from coig_p.pairs.turns import Shape
     from coig_p.schema import PAIR_SCHEMAS, PAIRING_SCHEMA
     from coig_p.views.dataset import ViewDataset
-    from coig_p.views.indexing import index_schema, shown_columns
+    from coig_p.views.decoding import shown_columns
+    from coig_p.views.indexing import index_schema
     from coig_p.views.table import Recipe, ViewTable
     from coig_p.views.texts import Texts, write_batches
 
@@ -66,7 +68,7 @@ def _try(folder: Path) -> None:
         },
         schema=schema,
     )
-    recipe = Recipe(MemoryMappedTable.from_file(str(folder / "index.arrow")), texts, shown_columns(schema))
+    recipe = Recipe(MemoryMappedTable.from_file(str(folder / "index.arrow")), texts, shown_columns(schema), Shape())
     view, plain = ViewDataset(ViewTable(recipe)), datasets.Dataset(expected)
     assert view.features == plain.features, "features"
     assert view.cache_files, "cache_files"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from typing import Any
 
 import datasets
 from datasets.fingerprint import Hasher
 
+from coig_p.views.closed import is_closed, passing_folder
 from coig_p.views.table import ViewTable
 
 _NUMBERS = datasets.Features({"indices": datasets.Value("uint64")})  # what `filter` maps rows to
@@ -45,6 +47,12 @@ class ViewDataset(datasets.Dataset):  # type: ignore[misc]
 
     def _has(self, names: list[str]) -> bool:
         return bool(names) and set(names) <= set(self.column_names)
+
+    def _get_cache_file_path(self, fingerprint: Any) -> str:
+        """As datasets has it, or where it may be written."""
+        found = str(super()._get_cache_file_path(fingerprint))
+        closed = not os.path.exists(found) and is_closed(found)
+        return str(passing_folder() / os.path.basename(found)) if closed else found
 
     # datasets makes a Dataset of its own of some of the rows
 

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from coig_p.core.arrays import Floats, Index
-from coig_p.errors import DataError
+from coig_p.core.arrays import Index
+from coig_p.features import cast
 from coig_p.pairs.kernel import Pairs
 from coig_p.pairs.ranked import RankedRows
 from coig_p.pairs.rows import Rows
+from coig_p.views.decoding import shown_columns
 from coig_p.views.texts import FIRST, NUMBER, Texts
 
 ROWS = 1 << 16  # of a table of an index, at least, but for the last
-_SHOWS: dict[str, tuple[str, str | None]] = {
-    "prompt": ("query", "prompt"),
-    "query_id": ("query", "query_id"),
-    "domain": ("query", "domain"),
-    "chosen": ("chosen", "answer"),
-    "rejected": ("rejected", "answer"),
-    "chosen_model": ("chosen", "model"),
-    "rejected_model": ("rejected", "model"),
-    "completion": ("response", "answer"),
-    "model": ("response", "model"),
-}
-
-
-class Shown(NamedTuple):
-    """What a column shows.
-
-    Attributes:
-        number: the column of the index that it reads.
-        text: which texts its numbers are of (see `coig_p.views.texts`); None where the index has the values themselves.
-        type: of the column.
-    """
-
-    number: str
-    text: str | None
-    type: pa.DataType
-
-
-def shown_columns(schema: pa.Schema) -> dict[str, Shown]:
-    """What each column of rows shows."""
-    found = {}
-    for one in schema:
-        number, text = _SHOWS.get(one.name, (one.name, None))
-        found[one.name] = Shown(number, text, one.type)
-    return found
 
 
 def index_schema(schema: pa.Schema, responses: int) -> pa.Schema:
@@ -61,18 +30,24 @@ def index_schema(schema: pa.Schema, responses: int) -> pa.Schema:
     number = pa.int32() if responses < 2**31 else pa.int64()
     found: dict[str, pa.DataType] = {}
     for shown in shown_columns(schema).values():
-        found[shown.number] = number if shown.text else pa.int8() if pa.types.is_boolean(shown.type) else shown.type
+        if shown.text is None:
+            found[shown.number] = pa.int8() if pa.types.is_boolean(shown.made) else shown.made
+        else:
+            found[shown.number] = pa.list_(number) if shown.number == "responses" else number
     return pa.schema(found.items())
 
 
-def index_tables(texts: Texts, made: Iterable[Rows], schema: pa.Schema) -> Iterator[pa.Table]:
+def index_tables(
+    texts: Texts, made: Iterable[Rows], schema: pa.Schema, given: pa.Schema | None = None
+) -> Iterator[pa.Table]:
     """The index of rows of texts, in their order, as tables of `schema` that are not empty.
 
     Args:
         made: of batches that bring along their numbers (see `Texts.numbered`).
+        given: the columns that features= casts, of other types than rows are made of.
 
     Raises:
-        DataError: a text that a row shows is null; names the query. The same as where texts are copied.
+        DataError, UsageError: what a row shows is null, or cannot be shown or cast. The same as where texts are copied.
     """
     waiting: list[pa.Table] = []
     count = 0
@@ -80,11 +55,10 @@ def index_tables(texts: Texts, made: Iterable[Rows], schema: pa.Schema) -> Itera
     for rows in made:
         if not len(rows):
             continue
-        if not rows.check() and rows.shape.as_messages:
-            raise DataError(
-                f"query_id {rows.batch.column('query_id')[0].as_py()!r} or one that follows is a conversation, and "
-                "the manifest counts none. Import the store again, or see what differs: coigp verify"
-            )
+        rows.check()
+        if given is not None:
+            for table in replace(rows, shape=replace(rows.shape, columns=tuple(given.names))).tables():
+                cast(table, given)
         columns = _columns(rows)
         waiting.append(pa.table([pa.array(columns[one.name]).cast(one.type) for one in schema], schema=schema))
         count += len(rows)
@@ -96,9 +70,8 @@ def index_tables(texts: Texts, made: Iterable[Rows], schema: pa.Schema) -> Itera
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _columns(rows: Rows) -> Mapping[str, Index | Floats]:
+def _columns(rows: Rows) -> Mapping[str, npt.NDArray[Any] | pa.ListArray]:
     found, responses, batch = rows.found, rows.responses, rows.batch
-    assert not isinstance(found, RankedRows)
     local = np.searchsorted(responses.query, np.arange(batch.num_rows))  # where the responses of each query begin
     shift = batch.column(FIRST).to_numpy() - local
 
@@ -115,6 +88,12 @@ def _columns(rows: Rows) -> Mapping[str, Index | Floats]:
             "rejected_score": found.rejected_score,
             "margin": found.margin,
         }
+    if isinstance(found, RankedRows):
+        places = found.places()
+        offsets = pa.array(np.concatenate([[0], np.cumsum(found.size)]).astype(np.int32))
+        lists = {"responses": numbers(found.response), "scores": found.score, "ranks": found.rank}
+        made = {name: pa.ListArray.from_arrays(offsets, pa.array(one[places])) for name, one in lists.items()}
+        return {"query": query, **made}
     return {
         "query": query,
         "response": numbers(found.response),

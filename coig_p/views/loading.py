@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datasets import Features
 from datasets.table import InMemoryTable, Table
 
 from coig_p.core.code_hash import code_hash
 from coig_p.errors import StoreError, UsageError
 from coig_p.pairs.selection import Selection
-from coig_p.pairs.turns import LAST
-from coig_p.schema import NAME, RANKED_FORMATS
+from coig_p.schema import NAME
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.views.checking import works
-from coig_p.views.indexing import shown_columns
+from coig_p.views.decoding import shown_columns
 from coig_p.views.table import Recipe, ViewTable
 from coig_p.views.texts import Kept, Texts, folder_name, keep
 
 BATCHES = 16  # of the texts in one shard of the work, which processes share
 MADE_OF = "texts.json"  # in the cache of an index: which texts its numbers are of
-_logger = logging.getLogger("coig_p")
-
-
-def may_be_lazy(selection: Selection, manifest: Manifest, has_features: bool) -> bool:
-    """Whether rows of a selection can be a view. Where they cannot, one line says why, and they are copied."""
-    reason = _reason(selection, manifest, has_features)
-    if reason is not None:
-        _logger.warning("lazy=True copies here: views do not have %s yet", reason)
-    return reason is None and works()
-
-
-def _reason(selection: Selection, manifest: Manifest, has_features: bool) -> str | None:
-    shape, files = selection.shape, [file for split in selection.splits for file in selection.files(manifest, split)]
-    if has_features:
-        return "features="
-    if selection.pairs.format in RANKED_FORMATS:
-        return f"format={selection.pairs.format!r}"
-    if shape.with_tools or shape.multi_turn == LAST or (shape.as_messages and any(one.conversations for one in files)):
-        return "conversations turn by turn, nor their last turn alone"
-    return None
 
 
 def keep_texts(
@@ -96,12 +75,13 @@ def write_made_of(folder: str, kept: Sequence[Kept]) -> None:
     (Path(folder) / MADE_OF).write_text(json.dumps(told), encoding="utf-8")
 
 
-def view(index: Table, folder: str, cache: str, selection: Selection, *, in_memory: bool) -> Table:
+def view(index: Table, folder: str, cache: str, selection: Selection, features: Features, *, in_memory: bool) -> Table:
     """The view of rows of an index.
 
     Args:
         folder: of the index.
         cache: of datasets, where texts are.
+        features: of the columns, in their order; a user may have given them.
         in_memory: decode them all.
 
     Raises:
@@ -116,5 +96,6 @@ def view(index: Table, folder: str, cache: str, selection: Selection, *, in_memo
         ) from None
     texts = Texts(kept)
     assert texts.files is not None  # verified now, not at the first row
-    found = ViewTable(Recipe(index, texts, shown_columns(selection.schema)))
+    columns = shown_columns(selection.schema, features)
+    found = ViewTable(Recipe(index, texts, columns, replace(selection.shape, columns=None)))
     return InMemoryTable(found.in_memory()) if in_memory else found

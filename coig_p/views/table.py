@@ -8,25 +8,29 @@ has it written once, "spilled", to a file beside the index that `cleanup_cache_f
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import os
+import pickle
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from datasets.fingerprint import Hasher
 from datasets.table import InMemoryTable, MemoryMappedTable, Table, list_table_cache_files
 
 from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import StoreError, UsageError
-from coig_p.pairs.turns import messages
-from coig_p.views.indexing import Shown
+from coig_p.pairs.turns import Shape
+from coig_p.views.closed import is_closed, passing_folder
+from coig_p.views.decoding import ANSWER, PROMPT, Shown, decoded
 from coig_p.views.texts import Texts
 
 _TOGETHER = 1000  # rows that are decoded at a time
@@ -43,11 +47,13 @@ class Recipe:
         index: of all its rows.
         texts: that its numbers are of.
         columns: what each column shows, in order.
+        shape: how they show conversations.
     """
 
     index: Table
     texts: Texts
     columns: Mapping[str, Shown]
+    shape: Shape
 
 
 class ViewTable(MemoryMappedTable):  # type: ignore[misc]
@@ -62,8 +68,8 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         self._batches = [batch for batch in recipe.index.to_batches() if len(batch)]
         self._offsets = np.cumsum([0, *(len(batch) for batch in self._batches)], dtype=np.int64)
         self._begins: list[int] = self._offsets.tolist()
-        self._numbers: dict[str, list[Any]] = {
-            name: [batch.column(name).to_numpy() for batch in self._batches]
+        self._numbers: dict[str, list[_Numbers]] = {
+            name: [_numbers(batch.column(name)) for batch in self._batches]
             for name in {one.number for one in recipe.columns.values()}
         }
 
@@ -77,7 +83,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         return self  # nothing in it is ever changed
 
     def _with(self, columns: Mapping[str, Shown], index: Table | None = None, metadata: Any = None) -> ViewTable:
-        recipe = Recipe(self.recipe.index if index is None else index, self.recipe.texts, columns)
+        recipe = replace(self.recipe, index=self.recipe.index if index is None else index, columns=columns)
         return ViewTable(recipe, self.metadata if metadata is None else metadata)
 
     # What it is, without a row
@@ -116,8 +122,10 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _row_bytes(self) -> float:
         texts, total = self.recipe.texts, 0.0
         for one in self.recipe.columns.values():
-            long = one.text in ("prompt", "answer")
-            total += 8 if not long else texts.mean_bytes("query" if one.text == "prompt" else "response")
+            of_one = 8.0
+            if one.text in (PROMPT, "tools", ANSWER):
+                of_one = texts.mean_bytes("response" if one.text == ANSWER else "query")
+            total += of_one * sum(map(_size, self._numbers[one.number])) / max(1, self.num_rows)
         return total
 
     def __len__(self) -> int:
@@ -191,16 +199,14 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
             texts.check()
         own = bisect_right(self._begins, at) - 1
         batch, local = self._batches[own], at - self._begins[own]
-        made: dict[tuple[str, str | None, pa.DataType], pa.Array] = {}
+        arrays = []
         for one in self.recipe.columns.values():
-            key = (one.number, one.text, one.type)
-            if key not in made:
-                numbers = batch.column(one.number).slice(local, 1)
-                if one.text is None:
-                    made[key] = numbers.cast(one.type) if pa.types.is_boolean(one.type) else numbers
-                else:
-                    made[key] = _as_type(one, texts.one(one.text, numbers[0].as_py()))
-        arrays = [made[one.number, one.text, one.type] for one in self.recipe.columns.values()]
+            numbers = batch.column(one.number).slice(local, 1)
+            if one.text is None or isinstance(numbers, pa.ListArray):
+                array = self._made(one, _numbers(numbers))
+            else:
+                array = decoded(one.text, partial(texts.one, number=numbers[0].as_py()), self.recipe.shape)
+            arrays.append(one.cast(array))
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def fast_gather(self, indices: Sequence[int] | Index) -> pa.Table:
@@ -244,49 +250,46 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
                 parts[at][max(0, begin - int(self._offsets[at])) : end - int(self._offsets[at])]
                 for at in range(first, last)
             ]
-            found[name] = some[0] if len(some) == 1 else np.concatenate(some)
+            found[name] = _joined(some)
         return found, end - begin
 
     def _gathered(self, wanted: Index) -> dict[str, Any]:
         batch = np.searchsorted(self._offsets, wanted, side="right") - 1
         places = [(at, np.flatnonzero(batch == at)) for at in np.unique(batch).tolist()]
-        found = {}
+        back = np.argsort(np.concatenate([where for _, where in places])) if len(places) > 1 else None
+        found: dict[str, _Numbers] = {}
         for name, parts in self._numbers.items():
-            column = np.empty(len(wanted), dtype=parts[0].dtype)
-            for at, where in places:
-                column[where] = parts[at][wanted[where] - self._offsets[at]]
-            found[name] = column
+            some = [_taken(parts[at], wanted[where] - self._offsets[at]) for at, where in places]
+            found[name] = some[0] if back is None else _taken(_joined(some), back)
         return found
 
-    def _decoded(self, numbers: Mapping[str, Any], rows: int) -> pa.Table:
+    def _decoded(self, numbers: Mapping[str, _Numbers], rows: int) -> pa.Table:
         """The rows of these numbers, in tables small enough that no string column passes Arrow's limit."""
         texts = self.recipe.texts
         if self._holds_text:
             texts.check()
-        step = (
-            max(1, min(max(rows, 1), _BYTES // max(1, texts.most_bytes()))) if rows > 1 and self._holds_text else rows
-        )
-        step = max(1, step)
+        step = max(1, rows)
+        if rows > 1 and self._holds_text:
+            most = texts.most_bytes() * max(_most(one) for one in numbers.values())
+            step = max(1, min(rows, _BYTES // max(1, most)))
         tables = [
             self._decoded_part({name: column[begin : begin + step] for name, column in numbers.items()})
             for begin in range(0, rows, step)
         ]
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
-    def _decoded_part(self, numbers: Mapping[str, Any]) -> pa.Table:
-        made: dict[tuple[str, str | None, pa.DataType], pa.Array] = {}
-        arrays = []
-        for one in self.recipe.columns.values():
-            key = (one.number, one.text, one.type)
-            if key not in made:
-                made[key] = self._array(one, numbers[one.number])
-            arrays.append(made[key])
+    def _decoded_part(self, numbers: Mapping[str, _Numbers]) -> pa.Table:
+        arrays = [one.cast(self._made(one, numbers[one.number])) for one in self.recipe.columns.values()]
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
-    def _array(self, one: Shown, numbers: Any) -> pa.Array:
-        if one.text is None:
-            return pa.array(numbers != 0) if pa.types.is_boolean(one.type) else pa.array(numbers)
-        return _as_type(one, self.recipe.texts.gather(one.text, numbers))
+    def _made(self, one: Shown, numbers: _Numbers) -> pa.Array:
+        if one.text is not None:
+            own = numbers.flatten().to_numpy() if isinstance(numbers, pa.Array) else numbers
+            texts = decoded(one.text, partial(self.recipe.texts.gather, numbers=own), self.recipe.shape)
+            return _lists(numbers, texts) if isinstance(numbers, pa.Array) else texts
+        if isinstance(numbers, pa.Array):
+            return numbers
+        return pa.array(numbers != 0) if pa.types.is_boolean(one.made) else pa.array(numbers)
 
     # What needs the whole
 
@@ -299,14 +302,18 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _spilled(self) -> Table:
         if not self._holds_text or not self.num_rows or not self.path:
             return InMemoryTable(self.in_memory())
-        state = (self.recipe.texts.kept, list(self.recipe.columns.items()), self.recipe.index)
-        target = Path(self.path).parent / f"cache-view-{Hasher.hash(state)}.arrow"
+        recipe = self.recipe
+        state = (recipe.texts.kept, list(recipe.columns.items()), recipe.shape, recipe.index)
+        target = Path(self.path).parent / f"cache-view-{_digest(state)}.arrow"
+        stay = "They stay until cleanup_cache_files()"
+        if not target.exists() and is_closed(target):
+            stay = f"They go when this process ends, since {target.parent} may not be written"
+            target = passing_folder() / target.name
         if not target.exists():
-            size = self.nbytes
             _logger.warning(
-                "this needs all rows of a lazy dataset at once: about %s MB are written to %s. They stay until "
-                "cleanup_cache_files(); coig_p.materialize or lazy=False copies rows once and for all",
-                f"{max(1, size >> 20):,}", target,
+                "this needs all rows of a lazy dataset at once: about %s MB are written to %s. %s; "
+                "coig_p.materialize or lazy=False copies rows once and for all",
+                f"{max(1, self.nbytes >> 20):,}", target, stay,
             )  # fmt: skip
             self._spill(target)
         return MemoryMappedTable.from_file(str(target))
@@ -320,10 +327,12 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
             if not target.exists():  # else another process has just written the same
                 raise
         except OSError as error:
+            passing = target.parent != Path(self.path).parent
             raise StoreError(
                 target.parent,
                 f"the rows of a lazy dataset could not be written to {target.name}: {error.strerror or error}. Make "
-                "room there, or load with another cache_dir=; iterating, map, filter and shuffle need none of it",
+                f"room there, {'set TMPDIR to another folder, ' * passing}or load with another cache_dir=; iterating, "
+                "map, filter and shuffle need none of it",
             ) from None
 
     def column(self, i: int | str) -> pa.ChunkedArray:
@@ -374,5 +383,44 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         return self._spilled.replace_schema_metadata(self.metadata)
 
 
-def _as_type(one: Shown, texts: pa.StringArray) -> pa.Array:
-    return texts if pa.types.is_string(one.type) else messages("user" if one.text == "prompt" else "assistant", texts)
+def _digest(state: Any) -> str:
+    """Equal for what is equal: a pickle that says nothing of which objects are one."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, 4)
+    pickler.fast = True
+    pickler.dump(state)
+    return hashlib.sha256(stream.getvalue()).hexdigest()[:16]
+
+
+_Numbers: TypeAlias = npt.NDArray[Any] | pa.ListArray
+"""A column of an index, or some of it: one element a row, or in Arrow's form a list a row."""
+
+
+def _numbers(column: pa.Array) -> _Numbers:
+    return column if pa.types.is_list(column.type) else column.to_numpy()
+
+
+def _taken(numbers: _Numbers, places: Index) -> _Numbers:
+    return numbers.take(pa.array(places)) if isinstance(numbers, pa.Array) else numbers[places]
+
+
+def _joined(some: Sequence[_Numbers]) -> _Numbers:
+    if len(some) == 1:
+        return some[0]
+    return pa.concat_arrays(some) if isinstance(some[0], pa.Array) else np.concatenate(some)
+
+
+def _size(numbers: _Numbers) -> int:
+    """How many elements there are, those of lists one by one."""
+    return len(numbers.flatten()) if isinstance(numbers, pa.Array) else len(numbers)
+
+
+def _most(numbers: _Numbers) -> int:
+    """How many elements a row has at most."""
+    return int(np.diff(numbers.offsets).max(initial=0)) if isinstance(numbers, pa.Array) else 1
+
+
+def _lists(like: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """Values in lists as long as others are."""
+    offsets = np.asarray(like.offsets)
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), values)

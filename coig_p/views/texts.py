@@ -14,7 +14,7 @@ import json
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,18 +30,20 @@ from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_directory
 from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
+from coig_p.pairs.rows import bytes_beside, text_bytes
 from coig_p.pairs.stream import BATCH_SIZE
-from coig_p.schema import PAIRING_SCHEMA
+from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
 
-VERSION = 1
+VERSION = 2
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
 _FILE, _FACTS = "texts.arrow", "facts.json"
 _SAMPLES, _SAMPLE = 64, 4096  # how many places are looked at on opening, and bytes of each
 _AGAIN = 'Load again with download_mode="force_redownload", which makes it anew'
-QUERY_COLUMNS = {"prompt": "query", "query_id": "query_id", "domain": "domain"}
-RESPONSE_COLUMNS = {"answer": "text", "model": "model"}
+QUERY_COLUMNS = ("query", "messages", "tools", "query_id", "domain")
+RESPONSE_COLUMNS = ("text", "extra", "model")
+_TYPES = dict.fromkeys((*QUERY_COLUMNS, *RESPONSE_COLUMNS), pa.string()) | {"messages": pa.list_(TURN_TYPE)}
 _Opened = Callable[[str], AbstractContextManager[Any]]
 
 
@@ -74,13 +76,14 @@ def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened:
     Raises:
         StoreError: a shard, or what is there already, is damaged.
     """
+    if folder.exists() and not anew:  # whole, so that no lock is needed, nor permission to make one
+        with suppress(StoreError):
+            return _verified(folder, whole=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if folder.exists():
             try:
-                kept = Kept(str(folder), str(_read_facts(folder)["sha256"]))
-                TextFile(kept, whole=anew).close()
-                return kept
+                return _verified(folder, whole=anew)
             except StoreError:
                 if not anew:
                     raise
@@ -98,6 +101,12 @@ def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened:
                 "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
             ) from None
         return Kept(str(folder), str(facts["sha256"]))
+
+
+def _verified(folder: Path, *, whole: bool) -> Kept:
+    kept = Kept(str(folder), str(_read_facts(folder)["sha256"]))
+    TextFile(kept, whole=whole).close()
+    return kept
 
 
 def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
@@ -143,6 +152,7 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     batches: list[list[int]] = []
     most = {"query": 0, "response": 0}
     total = {"query": 0, "response": 0}
+    empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
     with path.open("wb") as stream:
         hashing = _Hashing(stream)
         with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), PAIRING_SCHEMA) as writer:
@@ -150,10 +160,12 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
                 writer.write_batch(batch)
                 responses = batch.column("responses").flatten()
                 batches.append([batch.num_rows, len(responses)])
-                for name, text in (("query", batch.column("query")), ("response", pc.struct_field(responses, "text"))):
-                    lengths = pc.fill_null(pc.binary_length(text), 0)
-                    most[name] = max(most[name], pc.max(lengths).as_py() or 0)
-                    total[name] += pc.sum(lengths).as_py() or 0
+                prompts = text_bytes(batch.column("query")) + bytes_beside(batch)
+                text, extra = (text_bytes(pc.struct_field(responses, name)) for name in ("text", "extra"))
+                for name, lengths in (("query", prompts), ("response", text + extra)):
+                    most[name] = max(most[name], int(lengths.max(initial=0)))
+                    total[name] += int(lengths.sum())
+                empty -= {name for name, one in _columns(batch).items() if one.null_count < len(one)}
         stream.flush()
     status = path.stat()
     return {
@@ -165,7 +177,14 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
         "batches": batches,
         "most": most,
         "total": total,
+        "empty": sorted(empty),
     }
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    responses = batch.column("responses").flatten()
+    found = {name: batch.column(name) for name in QUERY_COLUMNS}
+    return found | {name: pc.struct_field(responses, name) for name in RESPONSE_COLUMNS}
 
 
 def _shards(paths: Sequence[str], opened: _Opened) -> Iterator[pa.RecordBatch]:
@@ -205,7 +224,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         if facts["version"] != VERSION or not all(
-            name in facts for name in ("sha256", "bytes", "mtime_ns", "samples", "batches", "most", "total")
+            name in facts for name in ("sha256", "bytes", "mtime_ns", "samples", "batches", "most", "total", "empty")
         ):
             raise ValueError("other facts")
         if facts["folder"] != folder.name:
@@ -290,14 +309,10 @@ class TextFile:
         return self.reader.get_batch(at)
 
     def columns(self, at: int) -> dict[str, pa.Array]:
-        """What rows show of a batch: of its queries and of its responses."""
+        """What rows may show of a batch: columns of its queries and of its responses."""
         found = self._columns.get(at)
         if found is None:
-            batch = self.batch(at)
-            responses = batch.column("responses").flatten()
-            found = {name: batch.column(column) for name, column in QUERY_COLUMNS.items()}
-            found |= {name: pc.struct_field(responses, column) for name, column in RESPONSE_COLUMNS.items()}
-            self._columns[at] = found
+            found = self._columns[at] = _columns(self.batch(at))
         return found
 
 
@@ -352,6 +367,11 @@ class Texts:
         """The numbers of `_places`, which plain integers are found in faster."""
         return {name: ends.tolist() for name, ends in self._places[0].items()}
 
+    @cached_property
+    def _empty(self) -> frozenset[str]:
+        """Columns that are null throughout: of most stores turns, tools and what answers are beside their text."""
+        return frozenset.intersection(*(frozenset(file.facts["empty"]) for file in self.files))
+
     @property
     def responses(self) -> int:
         """How many there are."""
@@ -403,20 +423,22 @@ class Texts:
             for at, batch in zip(range(first, last), batches, strict=True)
         )
 
-    def one(self, name: str, number: int) -> pa.StringArray:
-        """One text by its number, as `gather` has several: a slice of the file."""
+    def one(self, name: str, number: int) -> pa.Array:
+        """One value by its number, as `gather` has several: a slice of the file."""
         bounds = self._begins["queries" if name in QUERY_COLUMNS else "responses"]
         if not 0 <= number < bounds[-1]:
             raise self._foreign()
         at = bisect_right(bounds, number) - 1
         file, own = self._places[1][at]
+        if name in self._empty:
+            return pa.nulls(1, _TYPES[name])
         return file.columns(own)[name].slice(number - bounds[at], 1)
 
     def _foreign(self) -> StoreError:
         return StoreError(self.kept[0].folder, f"an index names texts that are not there. {_AGAIN}")
 
-    def gather(self, name: str, numbers: Index) -> pa.StringArray:
-        """Texts by their numbers, which are of queries or of responses.
+    def gather(self, name: str, numbers: Index) -> pa.Array:
+        """Values by their numbers, which are of queries or of responses.
 
         Args:
             name: one of QUERY_COLUMNS or RESPONSE_COLUMNS.
@@ -424,9 +446,11 @@ class Texts:
         ends, places = self._places
         bounds = ends["queries" if name in QUERY_COLUMNS else "responses"]
         if not len(numbers):
-            return pa.array([], pa.string())
+            return pa.array([], _TYPES[name])
         if numbers.min() < 0 or numbers.max() >= bounds[-1]:
             raise self._foreign()
+        if name in self._empty:
+            return pa.nulls(len(numbers), _TYPES[name])
         batch = np.searchsorted(bounds, numbers, side="right") - 1
         order = None
         if (batch[1:] < batch[:-1]).any():
