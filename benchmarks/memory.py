@@ -60,7 +60,8 @@ def make(path: Path, queries: int) -> None:
 
 def work(job: str, path: Path, out: Path) -> None:
     """Do it as the command does, with two processes."""
-    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.dedup.benchmarks import ContaminationConfig
+    from coig_p.dedup.contamination import compare
     from coig_p.dedup.finding import find_store_duplicates
     from coig_p.dedup.queries import DedupConfig, dedup_store
     from coig_p.export.write import ExportConfig, export_store
