@@ -28,7 +28,8 @@ def work(job: str, path: Path, out: Path, in_memory: int | None = None, **worker
     Returns:
         what it found, where that is all it does (see `told`).
     """
-    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.dedup.benchmarks import ContaminationConfig
+    from coig_p.dedup.contamination import compare
     from coig_p.dedup.finding import find_store_duplicates
     from coig_p.dedup.queries import DedupConfig, dedup_store
     from coig_p.export.write import ExportConfig, export_store

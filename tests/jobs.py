@@ -13,7 +13,8 @@ import pyarrow as pa
 from make import make_rows, make_store, twin
 from releasing import CARD
 
-from coig_p.dedup.contamination import ContaminationConfig, compare
+from coig_p.dedup.benchmarks import ContaminationConfig
+from coig_p.dedup.contamination import compare
 from coig_p.dedup.finding import find_store_duplicates
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses

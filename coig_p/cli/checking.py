@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from coig_p.validation import Report, Rule
 
+_ROWS_AT_ONCE = 4096
+
 
 @command("check")
 @store_argument(required=False)
@@ -122,7 +124,8 @@ def checked(
     with progress("Checking", queries, "queries") as advance:
         report = run_check(opened, rules=rules, domains=domains, advance=advance, **shared_by)
     if benchmarks:
-        from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+        from coig_p.dedup.benchmarks import ContaminationConfig
+        from coig_p.dedup.contamination import with_contamination
 
         with progress("Comparing", queries, "queries") as advance:
             config = ContaminationConfig(fields=fields or {})
@@ -175,8 +178,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
     elif report.findings.num_rows:
         click.echo("every finding, by rule, model and domain: add --report DIR")
     if not report.passed:
-        named = zip(*(report.findings[name].to_pylist() for name in ("rule", "severity")), strict=True)
-        rules = {rule for rule, severity in named if severity == "error"}
+        rules = {id for id, number in report.by_rule().items() if number and report.rules[id].severity == "error"}
         if "files" in rules:
             click.echo(f"put files back that are not as they were, or import again; see: coigp verify {pasted(store)}")
         if rules - {"files"}:
@@ -417,7 +419,8 @@ def contamination(
     coigp contamination store --against crbench.jsonl --out - | jq .query_id
     coigp contamination store --against crbench.jsonl --record
     """
-    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.dedup.benchmarks import ContaminationConfig
+    from coig_p.dedup.contamination import compare
     from coig_p.store.benchmarks import check_remember, remember
 
     config = ContaminationConfig(**options)
@@ -455,8 +458,9 @@ def contamination(
 
 def _write_findings(findings: pa.Table, stream: IO[bytes], kind: str | None) -> None:
     if kind == "jsonl":
-        for row in findings.to_pylist():
-            stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        for batch in findings.to_batches(_ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return
     import pyarrow.parquet as pq
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -233,27 +233,44 @@ def _different(texts: list[str]) -> tuple[list[str], Index]:
     return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
-def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()) -> pa.Table:
+def with_texts(
+    duplicates: pa.Table,
+    store: Store,
+    against: Sequence[Store] = (),
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
+) -> pa.Table:
     """A table of DUPLICATES with the texts of those that go, and of those that stay for them.
 
     Args:
         against: the stores whose queries came after the store's own; one that is left out has no texts here.
+        num_proc, engine: who reads them (see `read_queries`).
     """
     if duplicates.column("text").null_count < duplicates.num_rows or not duplicates.num_rows:
         return duplicates  # they have them
     names = [duplicates.column(name).to_pylist() for name in ("query_id", "survivor")]
     texts: dict[str, str | None] = dict.fromkeys(chain(*names))
     stores = [(store, ""), *((other, prefix_of(other)) for other in against)]
-    for root, prefix, file in [(one.path, prefix, file) for one, prefix in stores for file in one.data_files()]:
-        for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
-            for id_, text in zip(*(batch.column(name).to_pylist() for name in ("query_id", "query")), strict=True):
-                if prefix + id_ in texts:
-                    texts[prefix + id_] = text
+    shards = [(one.path, prefix, file) for one, prefix in stores for file in one.data_files()]
+    workers = workers_for([file for _, _, file in shards], num_proc, engine)
+    for _, found in in_order(partial(_texts_of, frozenset(texts)), shards, workers):
+        texts |= found
     for column, ids in zip(("text", "survivor_text"), names, strict=True):
         place = duplicates.schema.get_field_index(column)
         filled = pa.array([texts[one] for one in ids], pa.string())
         duplicates = duplicates.set_column(place, DUPLICATES.field(column), filled)
     return duplicates
+
+
+def _texts_of(wanted: Set[str], shard: tuple[Path, str, StoreFile]) -> dict[str, str | None]:
+    """Those of some queries that a shard has, by their ids behind a prefix."""
+    root, prefix, file = shard
+    found: dict[str, str | None] = {}
+    for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
+        ids = [prefix + one for one in batch.column("query_id").to_pylist()]
+        own = [at for at, one in enumerate(ids) if one in wanted]
+        found |= zip((ids[at] for at in own), batch.column("query").take(pa.array(own, pa.int64())).to_pylist())
+    return found
 
 
 def prefix_of(other: Store) -> str:
@@ -318,7 +335,7 @@ def dedup_store(
         reasons=(REASON,),
         # Since the import, not by this run alone.
         earlier={REASON: Loss.from_dict(dropped_before(store, _STEP))},
-        beside={"duplicates.parquet": with_texts(duplicates, store, against)},
+        beside={"duplicates.parquet": with_texts(duplicates, store, against, num_proc, engine)},
         overwrite=overwrite,
         advance=advance,
         num_proc=num_proc,

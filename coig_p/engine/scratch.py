@@ -6,8 +6,10 @@ file is there whole or not at all, so that a task may be done twice.
 
 from __future__ import annotations
 
+import mmap
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -63,3 +65,25 @@ def read_piece(path: Path, at: int = 0) -> pa.RecordBatch:
     """One batch of a file, mapped into memory: what of it is not looked at is not read."""
     with pa.memory_map(str(path)) as stream:
         return pa.ipc.open_file(stream).get_batch(at)
+
+
+def mapped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """The same rows in a file that has no name, mapped into memory; it goes with the table.
+
+    Raises:
+        OSError: it cannot be written where TMPDIR says, as where the disk is full.
+    """
+    folder = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryFile() as stream:
+            with pa.ipc.new_file(pa.PythonFile(stream, "w"), schema) as file:
+                for batch in batches:
+                    file.write_batch(batch)
+            stream.flush()
+            whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        way = f"{os.strerror(error.errno)}, with files of the work: name a larger folder with TMPDIR"
+        raise OSError(error.errno, way, folder) from None
+    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(whole))).read_all()

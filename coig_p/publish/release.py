@@ -28,6 +28,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
@@ -206,7 +208,7 @@ def write_release(
                 manifest=manifest,
                 statistics=counted,
                 sweep=swept,
-                findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
+                findings={(id, report.rules[id].severity): number for id, number in report.by_rule().items()},
                 rule_changes=report.changes,
                 configs=_configs(files, memory),
                 example=example,
@@ -267,7 +269,8 @@ def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar, wor
     """What the checks found, and what of the benchmarks is in the store."""
     if not config.against:
         return report
-    from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+    from coig_p.dedup.benchmarks import ContaminationConfig
+    from coig_p.dedup.contamination import with_contamination
 
     with bar("Comparing", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
         return with_contamination(
@@ -324,7 +327,8 @@ def _pass_gate(
 
 def _about_files(report: Report) -> str:
     """Which files are not as the manifest says, and what to do: nothing in them can be dropped."""
-    found = [one["excerpt"] for one in report.findings.to_pylist() if one["rule"] == "files"]
+    own = pc.equal(report.findings.column("rule"), "files")
+    found = report.findings.column("excerpt").filter(own).to_pylist()
     shown = "; ".join(found[:_FILES_SHOWN]) + (
         f" and {len(found) - _FILES_SHOWN} more" if len(found) > _FILES_SHOWN else ""
     )
@@ -393,7 +397,6 @@ def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapp
     About neither has any rule anything to say; the example is short, and where there is none such, the first pair. The
     preview has at most PREVIEWED pairs, as many of every domain as there are, one a query.
     """
-    suspect = set(report.findings.column("query_id").to_pylist())
     first: Mapping[str, Any] | None = None
     example: Mapping[str, Any] | None = None
     by_domain: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -405,6 +408,7 @@ def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapp
             continue
         rows = next(pq.ParquetFile(root / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
         read[domain] += len(rows)
+        suspect = _told_of(report, [row["query_id"] for row in rows])
         for row in map(_as_text, rows):
             first = first or row
             if row["query_id"] in suspect or len(own) == PREVIEWED:
@@ -418,6 +422,12 @@ def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapp
     among = [row for turn in turns for row in turn if row is not None][:PREVIEWED]
     order = list(by_domain)
     return example or first, sorted(among, key=lambda row: order.index(row["domain"]))
+
+
+def _told_of(report: Report, ids: Sequence[str]) -> set[str]:
+    """Those of some queries about which any rule has anything to say."""
+    column = report.findings.column("query_id")
+    return set(column.filter(pc.is_in(column, pa.array(ids, pa.string()))).to_pylist())
 
 
 def _as_text(row: dict[str, Any]) -> dict[str, Any]:

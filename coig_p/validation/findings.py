@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
 from coig_p.core.text import counted
+from coig_p.engine.sorting import Sorting
 from coig_p.store.benchmarks import BenchmarkCheck
 from coig_p.validation.checks.rows import BatchView, Spot
 from coig_p.validation.checks.texts import KINDS, Hits, Texts
@@ -72,7 +73,7 @@ class Report:
     """What a check found.
 
     Attributes:
-        findings: a table of FINDINGS, worst first.
+        findings: a table of FINDINGS, worst first; beyond some 100,000 in a file that is mapped into memory.
         rules: those that ran, with severity and options as they were in force.
         queries, responses: how many were looked at.
         compared: with which benchmarks the whole store was compared; what they found is among the findings.
@@ -332,9 +333,26 @@ def from_remarks(rule: Rule, remarks: Iterable[Remark]) -> pa.Table:
     return make_findings(rule, [one.words for one in remarks], names)
 
 
+def sorting() -> Sorting:
+    """An accumulator of findings, whose result has them as `ordered`."""
+    return Sorting(FINDINGS, _keys)
+
+
 def ordered(tables: Iterable[pa.Table]) -> pa.Table:
-    """All findings, worst first, in an order that depends on nothing but them."""
-    table = pa.concat_tables([FINDINGS.empty_table(), *tables]).combine_chunks()
+    """All findings, worst first, in an order that depends on nothing but them.
+
+    Many are in a file that has no name (see `coig_p.engine.sorting`).
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full.
+    """
+    found = sorting()
+    for table in tables:
+        found.add(table)
+    return found.result()
+
+
+def _keys(table: pa.Table) -> pa.Table:
     keys = {"worst": pc.index_in(table.column("severity"), pa.array(SEVERITIES))}
     keys |= {name: table.column(name) for name in ("rule", "domain", "query_id")}
     # What has no place comes first: a query before its responses.
@@ -342,7 +360,7 @@ def ordered(tables: Iterable[pa.Table]) -> pa.Table:
         name: pc.fill_null(table.column(name), -1) for name in ("response", "score", "comparison", "message", "offset")
     }
     keys |= {name: table.column(name) for name in ("model", "judge", "field", "excerpt")}
-    return table.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys]))
+    return pa.table(keys)
 
 
 def tally(findings: pa.Table, *names: str) -> Counter[tuple[str | None, ...]]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
 from coig_p.engine.local import Processes, check_num_proc, held, in_order
+from coig_p.engine.sorting import Sorting
 from coig_p.errors import UnknownNameError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.batch import Observed
@@ -23,7 +22,7 @@ from coig_p.validation.checks import CHECKS
 from coig_p.validation.checks.rows import BatchView
 from coig_p.validation.checks.texts import Texts
 from coig_p.validation.checks.totals import Totals
-from coig_p.validation.findings import Report, from_hits, from_remarks, from_spots, ordered
+from coig_p.validation.findings import Report, from_hits, from_remarks, from_spots, sorting
 from coig_p.validation.rules import Rule, load_rules
 
 CHECKED = without(RAW_SCHEMA, {"dimension"})
@@ -84,13 +83,13 @@ class Checked:
         manifest: the store's; where batches are added its files are not read.
         rules: those that run.
         totals: what the rules over totals need.
-        tables: findings of the others.
+        found: findings of the others.
     """
 
     manifest: Manifest
     rules: Mapping[str, Rule]
     totals: Totals = field(init=False)
-    tables: list[pa.Table] = field(default_factory=list)
+    found: Sorting = field(default_factory=sorting)
 
     def __post_init__(self) -> None:
         self.totals = Totals(self.manifest)
@@ -102,7 +101,7 @@ class Checked:
         for rule in self._over("rows"):
             spots = list(CHECKS[rule.id](view, **rule.options))
             if spots:
-                self.tables.append(from_spots(rule, spots, view))
+                self.found.add(from_spots(rule, spots, view))
         words = self.rules.get("words")
         every_note = words is not None and bool(words.options["words"])  # words may stand where no number does
         for begin in range(0, observed.batch.num_rows, TEXTS_OF):
@@ -110,17 +109,16 @@ class Checked:
             for rule in self._over("texts"):
                 hits = CHECKS[rule.id](texts, **rule.options)
                 if len(hits.text):
-                    self.tables.append(from_hits(rule, hits, texts))
+                    self.found.add(from_hits(rule, hits, texts))
 
     def merge(self, other: Checked) -> None:
         """Take in what was found elsewhere."""
         self.totals.merge(other.totals)
-        self.tables += other.tables
+        self.found.merge(other.found)
 
     def compact(self) -> None:
         """Hold what was found in one table: many of few rows take a megabyte a shard once they were sent here."""
-        found = [table for table in self.tables if table.num_rows]
-        self.tables = [pa.concat_tables(found).combine_chunks()] if found else []
+        self.found.compact()
 
     def result(self, root: Path, files: Sequence[StoreFile], problems: Sequence[str]) -> Report:
         """What is reported, once every batch of `files` was added.
@@ -135,9 +133,10 @@ class Checked:
             for file in files
             for batch in shard_batches(root, file, None, part_of(RAW_SCHEMA, "query_id"))
         )
-        remarks = [from_remarks(rule, CHECKS[rule.id](self.totals, **rule.options)) for rule in self._over("totals")]
+        for rule in self._over("totals"):
+            self.found.add(from_remarks(rule, CHECKS[rule.id](self.totals, **rule.options)))
         queries, responses = (sum(self.totals.of(kind).values()) for kind in ("rows", "responses"))
-        return Report(ordered([*self.tables, *remarks]), self.rules, queries, responses)
+        return Report(self.found.result(), self.rules, queries, responses)
 
     def _over(self, over: str) -> list[Rule]:
         return [rule for rule in self.rules.values() if rule.over == over]

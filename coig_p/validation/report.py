@@ -145,5 +145,6 @@ def worst_first(report: Report) -> list[tuple[str, int]]:
 
 def examples(report: Report, rule: str, number: int = EXAMPLES) -> list[dict[str, str]]:
     """The first findings of a rule."""
-    own = report.findings.filter(pc.equal(report.findings.column("rule"), rule))
-    return list(own.slice(0, number).to_pylist())
+    begin = pc.index(report.findings.column("rule"), rule).as_py()  # those of a rule stand together
+    found = report.findings.slice(begin, number).to_pylist() if begin >= 0 else []
+    return [one for one in found if one["rule"] == rule]

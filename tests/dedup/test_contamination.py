@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,10 @@ from make import make_store, twin
 from strategies import examples
 
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup import contamination
-from coig_p.dedup.contamination import (
-    Benchmark,
-    ContaminationConfig,
-    Known,
-    _Texts,
-    find_contamination,
-    read_benchmarks,
-)
+from coig_p.dedup import benchmarks
+from coig_p.dedup.benchmarks import Benchmark, ContaminationConfig, Known, read_benchmarks
+from coig_p.dedup.contamination import compare, find_contamination
+from coig_p.dedup.known import Block, Blocks, Texts
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.store.store import Store
 
@@ -196,7 +192,7 @@ def test_a_repository_on_the_hub_is_a_benchmark(tmp_path: Path, monkeypatch: pyt
     (copy / "data").mkdir(parents=True)
     lines(copy / "data/test.jsonl", {"question": QUESTION})
     (copy / "README.md").write_text("a card is no benchmark", encoding="utf-8")
-    monkeypatch.setattr(contamination, "download_repository", {"org/bench": copy, "org/none": tmp_path / "x"}.get)
+    monkeypatch.setattr(benchmarks, "download_repository", {"org/bench": copy, "org/none": tmp_path / "x"}.get)
     config = ContaminationConfig()
     assert read_benchmarks(["org/bench"], config).prompts == [(QUESTION, "test.jsonl:1", 0)]
     (tmp_path / "x").mkdir()
@@ -230,11 +226,34 @@ def test_profiles_name_the_columns(profile: str, row: dict[str, Any], tmp_path: 
 TEXT = st.text(st.sampled_from("甲乙丙丁"), max_size=16)
 
 
+def blocks_of(items: list[str], config: ContaminationConfig, folder: Path, characters: int) -> Blocks:
+    known = Texts(config)
+    for at, item in enumerate(items):
+        known.add(Known(item, f"b:{at}", at))
+    return Blocks.of(known, lambda number: folder / f"block-{number}.arrow", characters)
+
+
 @examples(150)
-@given(st.lists(TEXT, max_size=6), st.lists(TEXT, max_size=6), st.sampled_from([0.3, 0.8, 1.0]))
-def test_containment_is_that_of_plain_sets(items: list[str], texts: list[str], threshold: float) -> None:
+@given(
+    st.lists(TEXT, max_size=6),
+    st.lists(TEXT, max_size=6),
+    st.sampled_from([0.3, 0.8, 1.0]),
+    st.sampled_from([1, 9, 99]),
+)
+def test_containment_is_that_of_plain_sets(
+    items: list[str], texts: list[str], threshold: float, characters: int
+) -> None:
     config = ContaminationConfig(threshold=threshold, n=3, least=5)
-    found = _Texts([Known(item, f"b:{at}", at) for at, item in enumerate(items)], config).find(texts)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = blocks_of(items, config, Path(folder), characters)
+        found = kept.opened().find(texts)
+        places = [[(hit.share, hit.number, hit.block.where(hit.form)) for hit in hits] for hits in found.values()]
+    assert all(isinstance(one, Path if len(kept.kept) > 1 else Block) for one in kept.kept)
+    if characters == 1:
+        assert len(kept.kept) == max(1, len(set(items) - {""}))
+    for hits in places:  # the most contained first, then the first of the benchmark
+        assert hits == sorted(hits, key=lambda hit: (-hit[0], hit[1]))
+        assert [where for _, _, where in hits] == [f"b:{number}" for _, number, _ in hits]
 
     def grams(text: str) -> set[str]:
         return {text[at : at + 3] for at in range(len(text) - 2)} or {text}
@@ -245,7 +264,34 @@ def test_containment_is_that_of_plain_sets(items: list[str], texts: list[str], t
         shares += [len(grams(item) & grams(text)) / len(grams(item)) for item in items if len(item) >= 5 and text]
         if max(shares, default=0) >= threshold and (1.0 in shares or max(shares) >= threshold):
             wanted[at] = max(shares)
-    assert {at: best[0][0] for at, best in found.items()} == wanted
+    assert {at: best[0].share for at, best in found.items()} == wanted
+
+
+CELL = st.sampled_from(
+    ["", "", "甲乙丙丁戊己庚辛", "甲乙丙丁戊己庚壬", "请问甲乙丙丁戊己庚辛", "甲乙丙丁戊", "子丑寅卯辰巳午未申"]
+)
+
+
+@examples(15)
+@given(
+    st.lists(st.tuples(CELL, CELL), min_size=1, max_size=8), st.lists(CELL, min_size=8, max_size=8), st.integers(1, 3)
+)
+def test_what_is_found_does_not_depend_on_blocks(rows: list[tuple[str, str]], ours: list[str], common: int) -> None:
+    known = [{"id": f"{at}", "prompt": f"{one}问{at % 3}", "answer": other} for at, (one, other) in enumerate(rows)]
+    store_rows = twin()[:8]
+    for row, text in zip(store_rows, ours, strict=True):
+        row["query"] += text
+        for response in row["responses"]:
+            response["text"] += text or "无"
+    config = ContaminationConfig(threshold=0.6, n=3, least=4, alone=5, common=common)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(make_store(Path(folder) / "store", store_rows, rows_per_shard=3))
+        path = lines(Path(folder) / "b.jsonl", *known)
+        whole = compare(store, [path], config)
+        for characters in (1, 12):
+            assert compare(store, [path], config, characters=characters) == whole
+        given_ = find_contamination(store, read_benchmarks([path], config), config)
+        assert whole[0] == given_
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from make import completed, make_store, twin
 from strategies import examples
 
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
+from coig_p.dedup.benchmarks import ContaminationConfig, read_benchmarks
+from coig_p.dedup.contamination import find_contamination
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.dedup.semantic import SemanticConfig, find_semantic_duplicates

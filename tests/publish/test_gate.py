@@ -13,7 +13,8 @@ from commands import run
 from make import make_store, twin
 from making import CARD
 
-from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+from coig_p.dedup.benchmarks import ContaminationConfig
+from coig_p.dedup.contamination import with_contamination
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
 from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from coig_p.core.lengths import read_tokenizer
 from coig_p.core.progress import Bar, no_bar
-from coig_p.dedup.contamination import ContaminationConfig, read_benchmarks
+from coig_p.dedup.benchmarks import ContaminationConfig, read_benchmarks
 from coig_p.engine.local import Processes, check_num_proc, in_order, processes
 from coig_p.errors import UnknownNameError
 from coig_p.evaluate.compare.config import CompareConfig

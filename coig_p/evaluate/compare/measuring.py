@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coig_p.core.lengths import CHARACTERS
-from coig_p.dedup.contamination import ContaminationConfig, compare
+from coig_p.dedup.benchmarks import ContaminationConfig
+from coig_p.dedup.contamination import compare
 from coig_p.dedup.finding import find_store_duplicates
 from coig_p.dedup.queries import DedupConfig
 from coig_p.errors import UsageError
