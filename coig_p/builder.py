@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,8 +36,8 @@ from coig_p.pairs.plan import (
     block_rows,
     count_rows,
     make_plan,
+    read_all_groups,
     read_group,
-    read_groups,
     warn_uneven,
 )
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
@@ -272,8 +271,7 @@ class CoigP(LazyBuilder):
     def _groups(self, paths: list[str], files: list[StoreFile], part: SplitPart) -> list[Group]:
         """The row groups of the files, domain by domain, as often as the weights say."""
         selection = self.config.selection
-        with ThreadPoolExecutor(8) as threads:  # a footer of a remote file is a round trip
-            once = list(threads.map(lambda path: read_groups(path, self.opened, ONCE[0], part.only), paths))
+        once = read_all_groups(paths, self.opened, ONCE[0], part.only)
         found = []
         for domain in selection.domains:
             own = [group for groups, file in zip(once, files, strict=True) if file.domain == domain for group in groups]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import datasets
@@ -12,7 +10,7 @@ from coig_p.builder import CoigP
 from coig_p.core.code_hash import code_hash
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.counting import PlannedSplit, StreamPlan, shard_rows
-from coig_p.pairs.plan import Block, Piece, read_groups
+from coig_p.pairs.plan import Block, Piece, read_all_groups
 from coig_p.pairs.selection import RawSelection
 from coig_p.pairs.weights import ONCE
 from coig_p.schema import NAME
@@ -103,7 +101,5 @@ def _shards_of(builder: CoigP, kwargs: dict[str, Any], epoch: int) -> list[list[
     if "shards" in kwargs:
         shards: list[list[Block]] = kwargs["plan"](epoch=epoch) if epoch else kwargs["shards"]
         return shards
-    with ThreadPoolExecutor(8) as threads:
-        read = partial(read_groups, opened=builder.opened, shown=ONCE[0], split=kwargs["split"])
-        files = list(threads.map(read, kwargs["files"]))
+    files = read_all_groups(kwargs["files"], builder.opened, ONCE[0], kwargs["split"])
     return [[(Piece(group, 0, group.rows),) for group in groups] for groups in files]

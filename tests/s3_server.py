@@ -1,38 +1,115 @@
-"""An S3 on loopback, by moto in this process, and what clients must know to ask it."""
+"""An S3 on loopback, by moto in this process, what clients must know to ask it, and ways in which it fails."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 KEY, SECRET = "AKIA" + "LOOPBACK", "s3cr3t" * 5
 BUCKET = "bucket"
+QUICK = {"retries": {"max_attempts": 1}, "read_timeout": 0.3, "connect_timeout": 0.3}
+"""For config_kwargs of s3fs: botocore asks once, and waits for a moment."""
+
+# What a server says, and its status. "cut" sends half of what it should, "late" nothing for longer than clients wait;
+# after "... done" it has carried the request out.
+_SAID = {
+    "SlowDown": "503 Service Unavailable",
+    "InternalError": "500 Internal Server Error",
+    "AccessDenied": "403 Forbidden",
+    "XMinioStorageFull": "507 Insufficient Storage",
+}
+
+
+@dataclass
+class Faults:
+    """What goes wrong.
+
+    Attributes:
+        plan: says of the method and the key of a request how it fails; None where it does not.
+        asked: methods and keys of all requests.
+        over: nobody waits for a late answer any more.
+    """
+
+    plan: Callable[[str, str], str | None] = lambda method, key: None
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def times(self, number: int, kind: str, method: str, ending: str = "") -> None:
+        """So many requests of a method for a key of this ending fail."""
+        left = [kind] * number
+
+        def plan(asked: str, key: str) -> str | None:
+            with self._lock:
+                return left.pop() if left and asked == method and key.endswith(ending) else None
+
+        self.plan = plan
+
+    def over_all(self, app: Any) -> Any:
+        """A WSGI application that fails where it is planned."""
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            method, key = environ["REQUEST_METHOD"], unquote(environ.get("RAW_URI", environ["PATH_INFO"]).split("?")[0])
+            self.asked.append((method, key))
+            kind = self.plan(method, key)
+            if kind is None:
+                return app(environ, start_response)  # type: ignore[no-any-return]
+            kind, _, done = kind.partition(" ")
+            if done:
+                b"".join(app(environ, lambda *_: None))
+            elif kind != "cut":
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            if kind == "late":
+                self.over.wait()
+            elif kind == "cut":
+                return _half(app, environ, start_response)
+            body = f"<Error><Code>{kind}</Code><Message>{SECRET}</Message></Error>".encode()
+            start_response(_SAID.get(kind, "500 Late"), [("Content-Type", "application/xml")])
+            return [body]
+
+        return answer
+
+
+def _half(app: Any, environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    body = b"".join(app(environ, start_response))
+    yield body[: len(body) // 2]
+    raise ConnectionAbortedError("on purpose")
 
 
 @contextmanager
-def serving() -> Iterator[dict[str, Any]]:
+def serving(faults: Faults | None = None) -> Iterator[dict[str, Any]]:
     """Options of s3fs for a server with an empty bucket, which ends with the block."""
-    import fsspec
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    app: Any = DomainDispatcherApplication(create_backend_app)
+    app = faults.over_all(app) if faults else app
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    server.daemon_threads = True  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
         options = {
             "key": KEY,
             "secret": SECRET,
-            "endpoint_url": f"http://{host}:{port}",
+            "endpoint_url": f"http://127.0.0.1:{server.server_port}",
             "client_kwargs": {"region_name": "us-east-1"},
         }
-        fsspec.filesystem("s3", use_listings_cache=False, **options).call_s3("create_bucket", Bucket=BUCKET)
+        files(options).call_s3("create_bucket", Bucket=BUCKET)
         yield options
     finally:
-        server.stop()
+        if faults:
+            faults.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def files(options: dict[str, Any]) -> Any:

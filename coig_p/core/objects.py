@@ -11,40 +11,38 @@ import errno
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
+from coig_p.core.object_errors import code_of, misfit, problem, told
 from coig_p.core.text import printable
-from coig_p.errors import CoigPError, RemoteError, StoreError, UnknownNameError, UsageError
+from coig_p.errors import RemoteError, StoreError, UnknownNameError, UsageError
 
 PACKAGES: Mapping[str, str] = {
-    "s3": "'coig-p[s3]'",
-    "s3a": "'coig-p[s3]'",
-    "oss": "ossfs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-    "hdfs": "pyarrow, and Hadoop's libhdfs with a Java",
-    "memory": "fsspec",
+    "s3": "pip install 'coig-p[s3]'",
+    "s3a": "pip install 'coig-p[s3]'",
+    "oss": "pip install ossfs",
+    "gs": "pip install gcsfs",
+    "gcs": "pip install gcsfs",
+    "az": "pip install adlfs",
+    "abfs": "pip install adlfs",
+    "abfss": "pip install adlfs",
+    "hdfs": "a Java and Hadoop's libhdfs, with JAVA_HOME, HADOOP_HOME and CLASSPATH set",
+    "memory": "pip install fsspec",
 }
-"""By protocol, what pip installs where fsspec does not know it by itself."""
+"""By protocol, what to do where its client is not there."""
 
 _NOT_OURS = ("hf", "modelscope")  # repositories: see coig_p.store.locate
-_URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<key>.*)", re.DOTALL)
+_URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<key>.*)", re.DOTALL)
 _BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to begin as some megabytes to come
 _LARGEST_BLOCK = 16 << 20  # where a file is read on and on
 _SMALL = 1 << 20  # bytes of a file that is read whole
 _TAIL = 256 << 10  # of a footer, and what lies around it
 _VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
-_REFUSED = frozenset(("401", "403", "AccessDenied", "AuthenticationFailed", "AuthorizationFailure", "ExpiredToken"))
-_REFUSED |= {"Forbidden", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 _NO_RANGE = ("InvalidRange", "416")
-_NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 
 
 class Found(NamedTuple):
@@ -65,7 +63,7 @@ class ObjectPath:
 
     Attributes:
         protocol: as s3.
-        key: all behind s3://, without a slash at either end.
+        key: all behind s3://, without a slash at either end; of hdfs:///folder, which names no host, with one ahead.
         options: what fsspec's file system is made with, beside what it finds in the environment by itself.
     """
 
@@ -101,7 +99,7 @@ class ObjectPath:
     def parents(self) -> list[ObjectPath]:
         """The folders that it is in, the nearest first, the bucket last."""
         found, path = [], self
-        while "/" in path.key:
+        while "/" in path.key.lstrip("/"):
             path = path.parent
             found.append(path)
         return found
@@ -173,28 +171,28 @@ class ObjectPath:
 
     def iterdir(self) -> Iterator[ObjectPath]:
         """What lies right in it."""
-        with told(self):
-            try:
+        try:
+            with told(self):
                 names = file_system(self).ls(self.location(), detail=False)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                if code_of(error) in _NO_BUCKET:
-                    raise RemoteError(f"{self}: there is no such bucket") from None
-                return
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        own = self.location().strip("/")
         for name in names:
-            last = str(name).rstrip("/").rpartition("/")[2]
-            if last and last != self.name:
-                yield self / last
+            inside = str(name).strip("/")
+            if inside != own:  # a mark that some tools put there for a folder
+                yield self / inside.rpartition("/")[2]
 
     def files(self) -> dict[str, Found]:
         """Every file in it, at any depth, by its name from here; by one listing."""
-        with told(self):
-            try:
+        try:
+            with told(self):
                 listed = file_system(self).find(self.location(), detail=True)
-            except FileNotFoundError:
-                return {}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
         start = len(self.location().strip("/")) + 1
+        marks = {str(name).strip("/")[start:] for name in listed if str(name).endswith("/")}  # put there for a folder
         found = {str(name).strip("/")[start:]: _found(info) for name, info in listed.items()}
-        return {name: one for name, one in sorted(found.items()) if name}
+        return {name: one for name, one in sorted(found.items()) if name and name not in marks}
 
     def rglob(self, _pattern: str = "*") -> Iterator[ObjectPath]:
         """Every file in it, at any depth."""
@@ -257,6 +255,8 @@ def object_path(url: str, storage_options: Mapping[str, Any] | None = None) -> P
     parts = [part for part in match["key"].split("/") if part]
     if not parts or any(part in (".", "..") for part in parts):
         raise UsageError(f"{printable(url)}: use a URL as {protocol}://bucket/store")
+    if protocol == "hdfs" and len(match["slashes"]) > 2:  # of the host that Hadoop's own settings name
+        parts.insert(0, "")
     return cast(Path, ObjectPath(protocol, "/".join(parts), options_of(protocol, storage_options)))
 
 
@@ -271,7 +271,7 @@ def is_url(name: str) -> bool:
 def url_of(path: object) -> str:
     """A path as its user wrote it, where pathlib made one slash of the two of a URL."""
     match = _URL.fullmatch(str(path))
-    if match is None:
+    if match is None or len(match["slashes"]) > 1:
         return str(path)
     return f"{match['protocol']}://{'/' if match['protocol'] == 'file' else ''}{match['key']}"
 
@@ -293,14 +293,17 @@ def matching(pattern: Path) -> list[Path]:
     """The files of an object store that fit a pattern, as s3://bucket/data/*.jsonl, sorted.
 
     Raises:
-        RemoteError, UsageError: see `told`.
+        RemoteError, UsageError: see `told`; or the pattern is in the name of the bucket.
     """
     path = cast(ObjectPath, pattern)
+    fixed = next((one for one in path.parents if not has_magic(str(one))), None)
+    if fixed is None:
+        raise UsageError(f"{path}: name the bucket, and use a pattern behind it")
     with told(path):
         listed = file_system(path).glob(path.location(), detail=True)
-    start = len(path.location()) - len(path.key)  # a file system may put a slash ahead
-    names = sorted(str(name)[start:] for name, info in listed.items() if info.get("type") != "directory")
-    return [cast(Path, ObjectPath(path.protocol, name, path.options)) for name in names]
+    start = len(fixed.location().strip("/")) + 1
+    names = sorted(str(name).strip("/")[start:] for name, info in listed.items() if info.get("type") != "directory")
+    return [cast(Path, fixed / name) for name in names]
 
 
 def is_object(path: object) -> bool:
@@ -329,67 +332,17 @@ def file_system(path: ObjectPath) -> Any:
     try:
         return url_to_fs(str(path), **{"use_listings_cache": False, **path.options})[0]
     except ImportError:
-        raise UsageError(f"{path}: this needs another package: pip install {PACKAGES[path.protocol]}") from None
+        raise _not_installed(path) from None
     except (TypeError, ValueError, KeyError) as error:
-        raise _misfit(path, path.options, error) from None
+        raise misfit(path, path.options, error) from None
+    except OSError as error:
+        if "libhdfs" in str(error) or "libjvm" in str(error):
+            raise _not_installed(path) from None
+        raise problem(path, error) from None
 
 
-def _misfit(path: object, options: Mapping[str, Any], error: Exception) -> UsageError:
-    named = printable(", ".join(sorted(map(str, options))) or "none")
-    return UsageError(
-        f"{path}: its client does not take these storage_options ({named}): {type(error).__name__}. See the "
-        "documentation of fsspec's client for this protocol"
-    )
-
-
-@contextmanager
-def told(path: object) -> Iterator[None]:
-    """Every error of a client in the block as one that says what to do, and no secret: its own text may hold one.
-
-    Raises:
-        FileNotFoundError: the file is not there.
-        StoreError: the file was replaced while it was open.
-        RemoteError: access was refused, or the store did not answer as it should.
-    """
-    try:
-        yield
-    except (CoigPError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if isinstance(error, FileNotFoundError) and code_of(error) in _NO_BUCKET:
-            raise FileNotFoundError(errno.ENOENT, "no such bucket", str(path)) from None
-        raise error from None
-    except Exception as error:
-        raise _problem(path, error) from None
-
-
-def _problem(path: object, error: Exception) -> CoigPError:
-    kind, code = type(error).__name__, code_of(error)
-    if kind == "FileExpired" or code in ("PreconditionFailed", "412"):
-        store, _, file = str(path).rpartition("/data/")
-        return StoreError(
-            store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew"
-        )
-    if isinstance(error, TypeError):  # some clients look at what they are given at the first request
-        return _misfit(path, getattr(path, "options", {}), error)
-    said = f"{kind}: {code}" if code and code != kind else kind
-    if isinstance(error, PermissionError) or code in _REFUSED or "Credential" in kind:
-        return RemoteError(
-            f"{path}: access was refused ({said}). Name who asks in the environment, as the client of this protocol "
-            "reads it (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or in storage_options"
-        )
-    return RemoteError(
-        f"{path}: the store could not be reached, or did not answer to the end ({said}). Try again, or look at its "
-        "address (for S3 AWS_ENDPOINT_URL)"
-    )
-
-
-def code_of(error: BaseException) -> str:
-    """What the answer of a server calls an error; "" where there was no answer."""
-    for one in (error, error.__cause__, error.__context__):
-        response = getattr(one, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else getattr(one, "status", None)
-        if code:
-            return printable(str(code))[:40]
-    return ""
+def _not_installed(path: ObjectPath) -> UsageError:
+    return UsageError(f"{path}: {path.protocol}:// needs more than is installed: {PACKAGES[path.protocol]}")
 
 
 def _found(info: Mapping[str, Any]) -> Found:

@@ -9,6 +9,7 @@ Nothing whole is ever replaced: there would be a moment at which old and new are
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from coig_p.core.objects import ObjectPath, code_of, file_system, told
+from coig_p.core.object_errors import code_of, no_bucket, told
+from coig_p.core.objects import ObjectPath, file_system
 from coig_p.errors import CoigPError, RemoteError, UsageError
 
 NOTE = ".coigp-upload.json"
 """What stands where an upload is under way, or was when it was killed."""
 
 _AT_ONCE = 8
+_logger = logging.getLogger("coig_p")
 _TOOL = "coig-p upload"
 _THERE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _CANNOT = ("NotImplemented", "501")  # servers that do not know If-None-Match
@@ -108,7 +111,10 @@ def _upload(folder: Path, target: ObjectPath, last: str, claim: Mapping[str, Any
             raise RemoteError(f"{target}: {name} is not there as it was sent. Try again")
     _check_mine(target, claim)
     _put(target, last, (folder / last).read_bytes(), new=True)
-    _delete(target / NOTE)
+    try:
+        _delete(target / NOTE)
+    except CoigPError as error:  # all is there
+        _logger.warning("%s. What was written is whole: delete %s when you can", error, target / NOTE)
 
 
 def upload_file(path: Path, place: ObjectPath) -> None:
@@ -121,7 +127,7 @@ def upload_file(path: Path, place: ObjectPath) -> None:
         try:
             file_system(place).put_file(str(path), place.location())
         except FileNotFoundError:
-            raise _no_bucket(place) from None
+            raise no_bucket(place) from None
 
 
 def _note(target: ObjectPath) -> Sequence[str] | None:
@@ -148,17 +154,17 @@ def _check_others(target: ObjectPath, note: Sequence[str]) -> None:
 
 def _check_mine(target: ObjectPath, claim: Mapping[str, Any]) -> None:
     """Raise UsageError where the note is not the one that was put there, or what is there is none of ours."""
-    if json.loads((target / NOTE).read_text() or "null") != claim:
+    try:
+        found = json.loads((target / NOTE).read_text())
+    except (FileNotFoundError, ValueError):
+        found = None
+    if found != claim:
         raise _meanwhile(target)
     _check_others(target, claim["files"])
 
 
 def _meanwhile(target: ObjectPath) -> UsageError:
     return UsageError(f"{target} is being written by somebody else, too: choose another place")
-
-
-def _no_bucket(place: ObjectPath) -> RemoteError:
-    return RemoteError(f"{place}: cannot be written: there is no such bucket")
 
 
 def _put(target: ObjectPath, name: str, content: bytes, *, new: bool) -> None:
@@ -171,11 +177,14 @@ def _put(target: ObjectPath, name: str, content: bytes, *, new: bool) -> None:
     with told(place):
         try:
             _pipe(place, content, new=new)
-        except FileExistsError:
-            if place.read_bytes() != content:  # else it was written, and only the answer was lost
-                raise _meanwhile(target) from None
+            return
         except FileNotFoundError:
-            raise _no_bucket(place) from None
+            raise no_bucket(place) from None
+        except FileExistsError:
+            pass
+        # It may have been written, and only the answer was lost.
+        if not place.is_file() or place.read_bytes() != content:
+            raise _meanwhile(target)
 
 
 def _pipe(place: ObjectPath, content: bytes, *, new: bool) -> None:

@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet
 PIECES_PER_SHARD = 4  # at least, where row groups can be cut: one group is one domain, and ranks should see a mixture
 QUERIES_PER_PIECE = 32  # at least: every piece reads its whole row group again
 _BYTES_PER_BLOCK = 64 << 20
+_FOOTERS = 8  # read side by side: one of a remote file is a round trip
 _logger = logging.getLogger("coig_p")
 
 
@@ -268,6 +270,14 @@ def read_groups(file: str, opened: Callable[[str], Any], shown: Pass, split: One
                 rows = int(split.splits.mask(ids, split.name).sum())
             found.append(Group(file, number, rows, group.total_byte_size, shown))
     return found
+
+
+def read_all_groups(
+    files: Sequence[str], opened: Callable[[str], Any], shown: Pass, split: OneSplit | None = None
+) -> list[list[Group]]:
+    """The row groups of each of these shards; see `read_groups`."""
+    with ThreadPoolExecutor(_FOOTERS) as threads:
+        return list(threads.map(lambda file: read_groups(file, opened, shown, split), files))
 
 
 def count_rows(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from coig_p.core.objects import is_object
+from coig_p.core.objects import ObjectPath, is_object
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.store import OF_ITS_OWNER, lies_inside, manifest_at, unlisted
@@ -50,9 +50,12 @@ def carry_over(root: Path, *sources: Path) -> None:
     What `root` has already stays. Where a later source has another, that is logged: somebody may have filled in that
     one. So is a link that leads out of a source, which is not followed: a store that somebody sent could show anything.
     """
+    listed = {one: {path.name for path in one.iterdir()} for one in sources if isinstance(one, ObjectPath)}
     for name in sorted(OF_ITS_OWNER):
         found = []
         for source in sources:
+            if name not in listed.get(source, {name}):
+                continue
             if (source / name).is_file() and not lies_inside(source, source / name):
                 words = "%s was not taken along: it is a link that leads out of the store. Copy the file instead"
                 _logger.warning(words, printable(str(source / name)))

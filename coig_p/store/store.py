@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from coig_p.core.html import html_table, html_text
 from coig_p.core.objects import ObjectPath, as_path, object_path
+from coig_p.core.upload import NOTE
 from coig_p.engine.local import Workers, in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
@@ -72,7 +73,7 @@ MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
 _SHOWN = 30  # domains in a notebook
 # What clients, file managers and editors leave in a folder that was downloaded or looked at.
 _LEFT_FOLDERS = frozenset({".cache", ".git", ".huggingface", ".ipynb_checkpoints", "._____temp", "__MACOSX"})
-_LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".msc", ".mv", ".mdl"})
+_LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".msc", ".mv", ".mdl", NOTE})
 
 
 @dataclass(frozen=True)

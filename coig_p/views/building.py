@@ -13,12 +13,13 @@ import pyarrow as pa
 from datasets.arrow_reader import ArrowReader
 
 from coig_p.errors import CoigPError, UsageError
-from coig_p.pairs.plan import Block, Group, Piece, block_rows, make_plan, read_groups
+from coig_p.pairs.plan import Block, Group, Piece, block_rows, make_plan, read_all_groups
 from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.selection import SplitPart
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.weights import ONCE, UNWEIGHTED
 from coig_p.schema import NAME
+from coig_p.store.fetching import Opens, opened_in_turn
 from coig_p.store.locate import download
 from coig_p.store.manifest import StoreFile
 from coig_p.store.rewarded import rewarded, rewards_beside
@@ -123,7 +124,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """One for each split, after the texts that all of them share are there."""
         selection, location = self.config.selection, self.config.location
         anew = bool(getattr(dl_manager.download_config, "force_download", False))
-        kept = keep_texts(self._cache_dir_root, selection, location.manifest, self._fetched, self.opened, anew=anew)
+        kept = keep_texts(self._cache_dir_root, selection, location.manifest, self._in_turn, anew=anew)
         self._made_of, splits = [one for _, one in kept], [split for split, _ in kept]
         texts, found = Texts(self._made_of), []
         for part in selection.parts(clusters):
@@ -135,6 +136,11 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 kwargs["ranges"] = work
             found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
         return found
+
+    def _in_turn(self, files: list[StoreFile]) -> Iterator[tuple[str, Opens]]:
+        """Shards to read one after the other: of an object store a few are fetched ahead."""
+        paths = self._fetched(files)
+        yield from zip(paths, opened_in_turn(self.config.location, paths, self.opened, whole=True), strict=True)
 
     def _fetched(self, files: list[StoreFile]) -> list[str]:
         return download(self.config.location, files, self.token)
@@ -151,7 +157,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         else:
             plan = [[(Piece(group, 0, group.rows),)] for group in groups if group.rows]
         places, begin = {}, texts.before(first)
-        for group in (group for path in paths for group in read_groups(path, self.opened, ONCE[0])):
+        for group in (group for groups in read_all_groups(paths, self.opened, ONCE[0]) for group in groups):
             places[group.file, group.number] = (begin, begin + group.rows)
             begin += group.rows
         return {"shards": plan, "places": places}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def keep_texts(
     cache: str,
     selection: Selection,
     manifest: Manifest,
-    fetch: Callable[[list[StoreFile]], list[str]],
-    opened: Callable[[str], AbstractContextManager[Any]],
+    in_turn: Callable[[list[StoreFile]], Iterable[tuple[str, Callable[[], AbstractContextManager[Any]]]]],
     *,
     anew: bool,
 ) -> list[tuple[str, Kept]]:
@@ -39,7 +39,7 @@ def keep_texts(
 
     Args:
         cache: of datasets.
-        fetch: gives local paths of files.
+        in_turn: gives for files what `coig_p.views.texts.InTurn` does; asked only where texts are made.
         anew: see `coig_p.views.texts.keep`.
     """
     if "://" in cache:
@@ -50,7 +50,7 @@ def keep_texts(
             files = [file for file in selection.files(manifest, split) if file.domain == domain]
             if files:
                 folder = Path(cache) / NAME / folder_name(domain, split, files, code_hash())
-                found.append((split, keep(folder, files, fetch(files), opened, anew=anew)))
+                found.append((split, keep(folder, partial(in_turn, files), anew=anew)))
     return found
 
 

@@ -44,7 +44,8 @@ _AGAIN = 'Load again with download_mode="force_redownload", which makes it anew'
 QUERY_COLUMNS = ("query", "messages", "tools", "query_id", "domain")
 RESPONSE_COLUMNS = ("text", "extra", "model")
 _TYPES = dict.fromkeys((*QUERY_COLUMNS, *RESPONSE_COLUMNS), pa.string()) | {"messages": pa.list_(TURN_TYPE)}
-_Opened = Callable[[str], AbstractContextManager[Any]]
+InTurn = Callable[[], Iterable[tuple[str, Callable[[], AbstractContextManager[Any]]]]]
+"""Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: o
     return f"texts-{domain}-{split}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
-def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened: _Opened, *, anew: bool) -> Kept:
+def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
     """Make the texts where they are not there yet. One process does, others wait for it.
 
     Args:
-        paths: of the same files, where they are read.
+        in_turn: the shards; asked only where they are read.
         anew: texts that are there and damaged are made again, rather than being an error.
 
     Raises:
@@ -89,7 +90,7 @@ def keep(folder: Path, files: Sequence[StoreFile], paths: Sequence[str], opened:
                     raise
         try:
             with atomic_directory(folder) as made:
-                facts = _write(made / _FILE, _joined(_shards(paths, opened)))
+                facts = _write(made / _FILE, _joined(_shards(in_turn)))
                 facts["folder"] = folder.name
                 (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
@@ -187,9 +188,9 @@ def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
     return found | {name: pc.struct_field(responses, name) for name in RESPONSE_COLUMNS}
 
 
-def _shards(paths: Sequence[str], opened: _Opened) -> Iterator[pa.RecordBatch]:
-    for path in paths:
-        with opened(path) as stream, open_shard(stream, path) as shard:
+def _shards(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
+    for path, opened in in_turn():
+        with opened() as stream, open_shard(stream, path) as shard:
             yield from read_batches(shard, BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
 
 

@@ -97,6 +97,21 @@ def test_it_loads_as_the_same_folder_does(
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
 
 
+def test_a_view_of_it_equals_that_of_the_same_folder_and_other_thresholds_read_no_shard(
+    s3: dict[str, Any], there: str, local: Path, tmp_path: Path, requests: list[tuple[str, str, str]]
+) -> None:
+    shards = Store.open(local).data_files()
+    each = [("get_object", f"store/{file.path}", f"bytes=0-{file.bytes - 1}") for file in shards]
+    options: Any = {"split": "train", "cache_dir": str(tmp_path), "lazy": True, "storage_options": dict(s3)}
+    requests.clear()
+    for way in ({}, {"threshold": 4}, {"shuffle_seed": 3}, {"weights": {"math": 2.0}}):
+        found = datasets.load_dataset("coig-p", "all", data_dir=there, **options, **way)
+        assert type(found).__name__ == "ViewDataset"
+        assert list(found) == list(coig_p.load_dataset("all", data_dir=str(local), split="train", **way))
+        if "threshold" in way:
+            assert [one for one in requests if one[1].endswith(".parquet")] == each
+
+
 def test_a_stream_goes_on_where_it_stopped_and_is_planned(s3: dict[str, Any], there: str) -> None:
     def load() -> Any:
         return datasets.load_dataset(
@@ -295,7 +310,12 @@ def test_whether_a_store_that_is_shown_changed_is_told_by_its_listing(
     ("words", "code", "said"),
     [
         (["check", "s3://bucket/none"], 1, "not a store: no manifest.json there"),
-        (["check", "s3://absent/store"], 1, "not a store"),
+        (["check", "s3://absent/store"], 3, "no such bucket"),
+        (["import", "s3://absent/in/*.jsonl", "--out", "made"], 3, "no such bucket"),
+        (["check", "s3://A bucket/store"], 2, "no bucket can have this name"),
+        (["import", "s3://buck*/a.jsonl", "--out", "made"], 2, "no bucket can have this name"),
+        (["check", "hdfs:///user/store"], 2, "hdfs:///user/store/manifest.json: hdfs:// needs more"),
+        (["check", "oss://bucket/store"], 2, "pip install ossfs"),
         (["clean", "s3://bucket/store", "--out", "s3://absent/new"], 3, "no such bucket"),
         (["check", "s4://bucket/store"], 2, "unknown protocol 's4'"),
         (["check", "s3://key:hush@bucket/store"], 2, "a URL with s3:// holds a password"),
@@ -308,6 +328,33 @@ def test_what_cannot_be_is_one_error(there: str, words: list[str], code: int, sa
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "hush" not in done.stderr
+
+
+@pytest.mark.usefixtures("asked")
+def test_any_name_may_be_that_of_a_store_and_others_beside_it_are_not_of_it(
+    s3: dict[str, Any], local: Path, tmp_path: Path
+) -> None:
+    run("clean", local, "--out", tmp_path / "clean")
+    same = Store.open(tmp_path / "clean")
+    odd = "数据 50% a+b#c?d=[1]&~'\"*"
+    for name in ("data", odd, f"{odd}2"):
+        run("clean", local, "--out", f"s3://{BUCKET}/odd/{name}/")
+    client = s3_server.files(s3)
+    for mark in ("data/", "data/data/", f"{odd}/data/"):  # as some tools put them for folders
+        client.call_s3("put_object", Bucket=BUCKET, Key=f"odd/{mark}", Body=b"")
+    run("verify", f"s3://{BUCKET}/odd/{odd}")
+    store = Store.open(f"s3://{BUCKET}/odd/{odd}/", storage_options=dict(s3))
+    assert list(store.batches()) == list(same.batches())
+    options: Any = {"split": "train", "cache_dir": str(tmp_path), "storage_options": dict(s3)}
+    for lazy in (True, False):
+        found = coig_p.load_dataset("math", data_dir=str(store.path), lazy=lazy, **options)
+        assert list(found) == list(coig_p.load_dataset("math", data_dir=str(same.path), split="train"))
+    assert Store.open(f"s3://{BUCKET}/odd/data", storage_options=dict(s3)).verify() == []
+    said = run("clean", local, "--out", f"s3://{BUCKET}/odd/data/new", code=2).stderr
+    assert f"is inside the store s3://{BUCKET}/odd/data" in said
+    client.pipe_file(f"{BUCKET}/odd/only/only/a", b"of somebody else")
+    assert "exists and is not" in run("clean", local, "--out", f"s3://{BUCKET}/odd/only", code=2).stderr
+    client.rm(f"{BUCKET}/odd", recursive=True)
 
 
 def test_damage_is_named_with_its_file(s3: dict[str, Any], there: str) -> None:
