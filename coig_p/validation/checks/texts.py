@@ -186,7 +186,8 @@ class Texts:
         """The places among N where one of some pairs of letters begins, ascending; one of each pair is TELLING."""
         telling = self._telling
         found = [telling[:0]]
-        for first, second in pairs:
+        for pair in pairs:
+            first, second = list(pair)
             begins = telling if first in TELLING_LETTERS else telling[telling > 0] - 1
             begins = begins[begins + 1 < len(self.letters)]
             here = (self.letters[begins] == ord(first)) & (self.letters[begins + 1] == ord(second))
