@@ -20,7 +20,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -81,6 +81,7 @@ class Journal:
     def __init__(self, root: Path, stream: IO[bytes] | None = None, known: Mapping[str, Done] | None = None) -> None:
         self.root, self.taken_up = root, dict(known or {})
         self._stream, self._done = stream, dict(self.taken_up)
+        self._unasked = set(self.taken_up)
         keep(root, bool(known))
 
     def find(self, task: str) -> Done:
@@ -98,6 +99,7 @@ class Journal:
             OSError: the journal cannot be written.
         """
         done = self._done[task] = Done(files, result)
+        self._unasked.discard(task)
         line = {"task": task, "files": {name: list(told) for name, told in files.items()}, "result": result}
         if self._stream is not None:
             _write(self._stream, line)
@@ -135,6 +137,7 @@ class Journal:
         for (item, _, known), made in in_order(partial(_work, work, self.root, told is None), named(), workers):
             if made is None:
                 assert known is not None
+                self._unasked.discard(task(item))
                 yield item, from_json(known.result)
             else:
                 result, described_ = made
@@ -145,7 +148,20 @@ class Journal:
         """Those of some tasks that an earlier run finished and whose files are as they were."""
         known = [(task, self.taken_up[task]) for task in tasks if task in self.taken_up]
         look = partial(_is_whole, self.root)
-        return {task for (task, _), found in in_order(look, known, workers) if found}
+        found = {task for (task, _), found in in_order(look, known, workers) if found}
+        self._unasked -= found
+        return found
+
+    def clear(self) -> None:
+        """Remove files of tasks that an earlier run finished and this one did not ask for: of other options, of rows
+        that changed. So does the end of a run by itself; before it, whoever lists the directory."""
+        asked = {name for task, done in self._done.items() if task not in self._unasked for name in done.files}
+        for task in self._unasked:
+            for path in (self.root / name for name in self._done[task].files.keys() - asked):
+                path.unlink(missing_ok=True)
+                if path.parent != self.root:
+                    with suppress(OSError):  # others are in it, or it was never there
+                        path.parent.rmdir()
 
 
 @contextmanager
@@ -186,6 +202,7 @@ def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterato
                     _logger.warning(words, printable(str(target)), printable(str(root)))
                 raise
         path.unlink()
+        journal.clear()
         clear_unplaced(root)  # also of workers that lived a little longer than a run that was stopped
 
 

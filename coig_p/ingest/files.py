@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
 from coig_p.core.objects import as_path, is_object
 from coig_p.core.progress import Advance
 from coig_p.core.text import counted
+from coig_p.engine.journal import resumable
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
@@ -95,6 +96,7 @@ def import_files(
         for path, found in encodings.items()
         if codecs.lookup(found).name != codecs.lookup(config.encoding).name
     }
+    key = {"command": "import", "inputs": list(map(str, paths)), "options": repr(config)}
     found, asked = survey(encodings, config.form), config.score_range
     config = replace(
         config,
@@ -102,12 +104,11 @@ def import_files(
         score_range=config.score_range or score_range(found) or SCORE_RANGE,
     )
     report.score_range, report.range_is_given = config.score_range, asked is not None
-    with atomic_directory(target, MANIFEST) as root, ThreadPoolExecutor(1) as hashing:
+    with resumable(target, MANIFEST, key) as journal, ThreadPoolExecutor(1) as hashing, _spool(journal.root) as folder:
+        root = journal.root
         hashes = [hashing.submit(sha256_of, path) for path in paths]
-        spool_folder = root / "spool"
-        spool_folder.mkdir()
         with (root / "rejects.jsonl").open("w", encoding="utf-8", newline="\n") as rejects:
-            intake = Intake(config, report, rejects, _names(paths), spool_folder)
+            intake = Intake(config, report, rejects, _names(paths), folder)
             columns_there: set[str] = set()
             codings = Codings()
             for path, encoding in encodings.items():
@@ -179,10 +180,22 @@ def import_files(
             ),
             lambda manifest: with_replaced(manifest, root, target),
             num_proc,
+            journal,
+            of=repr([sha256.result() for sha256 in hashes]),
         )
         carry_over(root, target)
-        shutil.rmtree(spool_folder)
     return Store.open(target), report
+
+
+@contextmanager
+def _spool(root: Path) -> Iterator[Path]:
+    """A folder for rows on their way; it does not outlive the block, also where finished shards do."""
+    folder = root / "spool"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _each_once(paths: Sequence[Path], config: ImportConfig) -> tuple[list[Path], list[str]]:

@@ -226,6 +226,7 @@ def write_release(
             unchanging = ("statistics.json", "sweep.json", "findings.json")
             write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
             clear_unplaced(root)  # of workers of a run that was stopped
+            journal.clear()
             listed = {file.path for file in files} | {JOURNAL}
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 name = path.relative_to(root).as_posix()

@@ -109,14 +109,14 @@ class Recut:
 
     def to_json(self) -> dict[str, Any]:
         """For a journal."""
-        written = None if self.written is None else {**vars(self.written), "file": vars(self.written.file)}
+        written = None if self.written is None else self.written.to_json()
         return {"written": written, "dropped": self.dropped, "read": self.read}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Recut:
         """The reverse of `to_json`."""
         written = told["written"]
-        shard = None if written is None else WrittenShard(**{**written, "file": StoreFile(**written["file"])})
+        shard = None if written is None else WrittenShard.from_json(written)
         return cls(shard, told["dropped"], told["read"])
 
 

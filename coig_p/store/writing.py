@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from coig_p.core.arrays import hash64
 from coig_p.core.atomic import placed
 from coig_p.core.front_matter import front_matter
-from coig_p.engine.local import Threads, in_order, threads
+from coig_p.engine.journal import Journal, task_name
+from coig_p.engine.local import Threads, threads
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION, SCORE_GRID
 from coig_p.store.conversations import conversation_masks
 from coig_p.store.listing import write_manifest
@@ -55,6 +56,8 @@ def write_store(
     manifest: Manifest,
     finish: Callable[[Manifest], Manifest] = lambda manifest: manifest,
     num_proc: int | None = 1,
+    journal: Journal | None = None,
+    of: str = "",
 ) -> Manifest:
     """Write a store's shards, README and, last, its manifest into an empty directory.
 
@@ -65,12 +68,15 @@ def write_store(
         finish: called with the manifest once all files are known, for what goes by them; what it gives is written.
         num_proc: threads that write shards, at least two; None for as many as there are cores, up to eight. Each holds
             a shard.
+        journal: of `root`, which may hold shards already that an earlier run finished.
+        of: what the rows are made of, so that shards of other rows are not taken for these.
 
     Returns:
         The manifest as it was written, last.
     """
-    writers = threads(num_proc)
-    return finish_store(root, (shard for part in parts for shard in _write_part(root, part, writers)), manifest, finish)
+    writers, journal = threads(num_proc), journal or Journal(root)
+    shards = (shard for part in parts for shard in _write_part(journal, part, writers, of))
+    return finish_store(root, shards, manifest, finish)
 
 
 def finish_store(
@@ -161,6 +167,15 @@ class WrittenShard:
     judges: Mapping[str, int]
     largest: int
 
+    def to_json(self) -> dict[str, Any]:
+        """For a journal."""
+        return {**vars(self), "file": vars(self.file)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> WrittenShard:
+        """The reverse of `to_json`."""
+        return cls(**{**told, "file": StoreFile(**told["file"])})
+
 
 def plan_shards(domain: str, split: str, rows: int) -> list[ShardPlan]:
     """The shards that so many rows of a domain and split become, at least one."""
@@ -178,12 +193,21 @@ def plan_shards(domain: str, split: str, rows: int) -> list[ShardPlan]:
     ]
 
 
-def _write_part(root: Path, part: Part, writers: Threads) -> Iterator[WrittenShard]:
+def _write_part(journal: Journal, part: Part, writers: Threads, of: str) -> Iterator[WrittenShard]:
     plans = plan_shards(part.domain, part.split, part.rows)
     parts = cut(part.batches, [size for plan in plans for size in plan.groups])
-    (root / "data" / part.domain).mkdir(parents=True, exist_ok=True)
+    (journal.root / "data" / part.domain).mkdir(parents=True, exist_ok=True)
     named = ((plan, [next(parts) for _ in plan.groups]) for plan in plans)
-    for _, written in in_order(partial(_write_held, root), named, writers):
+    for _, written in journal.in_order(
+        partial(_write_held, journal.root),
+        named,
+        writers,
+        task=lambda held: task_name("shard", of, held[0]),
+        files=lambda held: [held[0].name],
+        told=lambda written: written.file.content,
+        as_json=WrittenShard.to_json,
+        from_json=WrittenShard.from_json,
+    ):
         yield written
 
 

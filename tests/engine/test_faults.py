@@ -5,26 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jobs
 import killed_jobs
 import pytest
 
 from coig_p.core.text import printable
-from coig_p.engine.journal import JOURNAL
+from coig_p.engine.journal import JOURNAL, Done, Journal
 from coig_p.errors import WorkersLost
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
 from coig_p.publish import pairing
 from coig_p.store import writing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is taken up without POSIX signals and locks")
 # Of all calls after the first that writes. More moments, and all other jobs: benchmarks/faults.py
 MOMENTS = (0.2, 0.5, 0.8)
-WRITING = ("export with labels", "clean", "release")
+IMPORTED = (0.5, 0.9, 0.97)  # it looks at all rows before it writes a shard
+WRITING = ("export with labels", "clean", "import", "release")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def finished(out: Path) -> int:
     """Tasks that a stopped run left."""
-    return sum(len(path.read_bytes().splitlines()) - 1 for path in out.parent.glob(f".*/{JOURNAL}"))
+    return sum(len(path.read_bytes().splitlines()) - 1 for path in out.parent.glob(f"**/.*/{JOURNAL}"))
 
 
 @pytest.mark.parametrize("name", WRITING)
@@ -52,7 +58,8 @@ def test_a_killed_run_is_taken_up_where_it_was(name: str, stores: tuple[Path, Pa
     wanted = job(store, tmp_path / "whole")
     calls = killed_jobs.count_calls(name, store, tmp_path / "counted" / "out")
     left_to_do = calls.number - calls.before
-    runs = {tmp_path / str(at) / "out": calls.before + int(left_to_do * at) for at in MOMENTS}
+    moments = IMPORTED if name == "import" else MOMENTS
+    runs = {tmp_path / str(at) / "out": calls.before + int(left_to_do * at) for at in moments}
     assert killed_jobs.kill_drivers(name, store, runs) == [None] * len(MOMENTS)
     assert any(finished(out) for out in runs)
     for out in runs:
@@ -168,3 +175,70 @@ def test_what_is_finished_outlives_an_interrupt(
     assert "going on where a run was stopped: 3 of its steps are done" in caplog.text
     assert made == jobs.JOBS["export"](stores[0], tmp_path / "whole")
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_what_a_run_of_other_options_finished_is_in_no_release(
+    stores: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, add = tmp_path / "run" / "out", Journal.add
+    wanted = jobs.RELEASE(stores[1], tmp_path / "whole", rows_per_shard=9)
+
+    def stop(journal: Journal, task: str, *told: Any) -> Done:
+        done = add(journal, task, *told)
+        if task.startswith("pairs"):
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Journal, "add", stop)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.RELEASE(stores[1], out)
+    monkeypatch.undo()
+    assert finished(out)
+    assert jobs.RELEASE(stores[1], out, rows_per_shard=9) == wanted
+
+
+def test_an_import_goes_on_with_shards_of_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, other, out, add = *(tmp_path / name for name in ("rows.jsonl", "other.jsonl", "run/out")), Journal.add
+    text = "".join(
+        json.dumps({"query_id": f"{at}", "query": f"问题{at}", "responses": [{"model": "m", "text": f"答{at}"}]}) + "\n"
+        for at in range(40)
+    )
+    other.write_text(text.replace("m", "n"), encoding="utf-8")
+    config = ImportConfig(domain="chat")
+
+    def made(rows: Path, out: Path) -> jobs.Made:
+        import_files([rows], out, config)
+        return jobs.files(out)
+
+    def stop(journal: Journal, task: str, *told: Any) -> Done:
+        done = add(journal, task, *told)
+        if finished(out) == 3:
+            raise KeyboardInterrupt
+        return done
+
+    for changed in (False, True):
+        rows.write_text(text, encoding="utf-8")
+        monkeypatch.setattr(Journal, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            made(rows, out)
+        monkeypatch.setattr(Journal, "add", add)
+        (left,) = out.parent.iterdir()
+        assert not (left / "spool").exists()
+        written: list[str] = []
+        monkeypatch.setattr(writing, "_write_held", partial(_noted, writing._write_held, written))
+        if changed:
+            rows.write_bytes(other.read_bytes())
+        wanted = made(rows, tmp_path / "whole")
+        assert len(written) == 8
+        assert made(rows, out) == wanted
+        assert len(written) == 8 + (8 if changed else 5)
+        monkeypatch.undo()
+        shutil.rmtree(out)
+        shutil.rmtree(tmp_path / "whole")
+
+
+def _noted(write: Any, written: list[str], root: Path, held: Any) -> Any:
+    written.append(held[0].name)
+    return write(root, held)

@@ -226,3 +226,26 @@ def test_tasks_that_are_whole(tmp_path: Path) -> None:
 
     with resumable(tmp_path / "out", "last", KEY) as journal:
         assert whole(journal) == {"n/0"}
+
+
+def test_files_of_tasks_that_are_not_asked_for_again_go(tmp_path: Path) -> None:
+    def run(*names: str, stop: bool = False) -> None:
+        with resumable(tmp_path / "out", None, KEY) as journal:
+
+            def write(name: str) -> None:
+                (journal.root / name).parent.mkdir(exist_ok=True)
+                (journal.root / name).write_text(name)
+
+            list(journal.in_order(write, names, Processes(1), task=str, files=lambda name: [name]))
+            if stop:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("of-2/0", "of-2/1", "both/0", "both/1", "top", stop=True)
+    run("both/0", "of-3/0")
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")) == [
+        "both",
+        "both/0",
+        "of-3",
+        "of-3/0",
+    ]

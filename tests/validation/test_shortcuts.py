@@ -16,7 +16,17 @@ from strategies import Row, examples, raw_rows
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
-from coig_p.validation.checks.integrity import _different_10_grams, _last_visible, self_identity
+from coig_p.validation.checks.integrity import (
+    _IS_AI,
+    _REFUSES,
+    _SAYS_WHO,
+    _different_10_grams,
+    _family,
+    _last_visible,
+    ai_disclosure,
+    refusal,
+    self_identity,
+)
 from coig_p.validation.checks.letters import COUNTED, HANGUL, KANA, TRADITIONAL, flags
 from coig_p.validation.checks.privacy import _runs
 from coig_p.validation.checks.rows import BatchView, _repeated
@@ -25,6 +35,11 @@ from coig_p.validation.checks.totals import Totals
 
 Drawn = list[list[Row]]
 SIDES = ("chosen", "rejected")
+SAID = (
+    *("我是", "我叫", "我的名字叫", "I am ", "i'M ", "My name is ", "通义", "GPT", "Claude", "。", "为", "很抱歉，"),
+    *("对不起", "不好意思", "无法", "我不能", "回答", "sorry, but", "i cannot ", "help", "作为", "身为", "一个", "AI"),
+    *("ai", "as an ", "an ai", "我", "不", "i", "甲" * 190),
+)
 MANIFEST = Manifest(score_range=(1, 10), default_threshold=2, tool="test")
 
 
@@ -111,6 +126,18 @@ def test_a_repeated_text_is_found_with_the_first_that_has_it(rows: list[list[str
                 seen[text] = at
             at += 1
     assert list(_repeated(BatchView(Observed(batch_of(rows)), MANIFEST))) == wanted
+
+
+@given(st.lists(st.lists(st.sampled_from(SAID), max_size=9).map("".join), max_size=4))
+def test_what_answers_say_of_themselves_is_what_patterns_find(responses: list[str]) -> None:
+    texts = Texts(batch_of([list(responses)], model="qwen2"))
+    for rule, pattern in ((refusal, _REFUSES), (ai_disclosure, _IS_AI)):
+        wanted = [at for at in range(len(texts)) if re.search(pattern, texts.string(at)[:200])]
+        assert rule(texts).text.tolist() == wanted
+    said = {at: _SAYS_WHO.search(texts.string(at)) for at in range(1, len(texts))}
+    others = {at: found.start() for at, found in said.items() if found and _family(found[0]) != "qwen"}
+    found = self_identity(texts)
+    assert dict(zip(found.text.tolist(), found.offset.tolist(), strict=True)) == others
 
 
 def test_who_a_model_says_it_is_is_found_in_every_wording() -> None:

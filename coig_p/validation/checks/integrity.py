@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 
 import numpy as np
@@ -22,6 +22,7 @@ from coig_p.validation.checks.letters import (
     BRACKETS,
     CONTROL,
     DIGIT,
+    GARBLED,
     HAN,
     JOINER,
     LATIN,
@@ -75,7 +76,7 @@ def mojibake(texts: Texts) -> Hits:
     """UTF-8 read as GBK or as Latin-1, where turning it back gives Chinese; and 锟斤拷."""
     han = texts.count(HAN)
     as_gbk = texts.count(AS_GBK)
-    hits = _searched(texts, "锟斤拷", _with_letters(texts, np.flatnonzero(texts.letters == ord("锟"))))
+    hits = _searched(texts, "锟斤拷", _with_letters(texts, texts.where(GARBLED)))
     for encoding, suspicious in (
         ("gbk", (as_gbk >= 2) & (as_gbk * 10 >= han)),
         ("latin-1", texts.count(AS_LATIN1) >= 2),
@@ -134,7 +135,8 @@ _STRUCK = ("<s>", "</s>")
 
 def thinking(texts: Texts) -> Hits:
     """What a model thought before it answered, or a mark of it; not where tags are spoken of."""
-    begins = np.flatnonzero(np.isin(texts.letters, [ord(letter) for letter in THINKING_BEGINS]))
+    marks = texts.where(MARK)
+    begins = marks[np.isin(texts.letters[marks], [ord(letter) for letter in THINKING_BEGINS])]
     marked = _searched(texts, THINKING_MARKS, texts.is_response & _with_letters(texts, begins))
     found = [(text, thinking_at(texts.string(text))) for text, _ in marked]
     return _hits((text, offset) for text, offset in found if offset is not None)
@@ -153,48 +155,53 @@ def repetition(texts: Texts, share: float, least: int) -> Hits:
     return Hits(np.array(exact, np.int64), np.zeros(len(exact), np.int64))
 
 
-_BASE, _MIX = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd, and without pattern
-_SLOTS = 8  # for each 10-gram
+_BASE, _MIX, _APART = 0x7F4A7C15, 0x133111EB, 0x9E3779B9  # odd, and without pattern
+_SLOTS = 16  # for each 10-gram, at least
 _TEXTS_AT_ONCE = 64  # their 10-grams and slots fit a processor's caches
 
 
 def _may_repeat(texts: Texts, some: Index, grams: Index, share: float, step: int) -> Mask:
     """Which of some texts may have more than `share` of their 10-grams twice; all that do are among them."""
-    letters = np.concatenate([texts.letters[texts.starts[at] : texts.starts[at + 1]] for at in some])
+    begin, end = texts.starts[some[0]], texts.starts[some[-1] + 1]
+    if end - begin == texts.sizes[some].sum():
+        letters = texts.letters[begin:end]
+    else:
+        letters = np.concatenate([texts.letters[texts.starts[at] : texts.starts[at + 1]] for at in some])
     return np.asarray(grams - _different_10_grams(letters, texts.sizes[some], step) > share * grams)
 
 
 def _different_10_grams(letters: npt.NDArray[np.uint32], sizes: Index, step: int) -> Index:
     """At least so many different 10-grams each of some texts has, side by side in `letters`; never more than it has.
 
-    Each 10-gram, of every `step`, writes its place into a slot of its text; one of those that share a slot stays.
-    Equal ones share theirs, others hardly ever do.
+    Each 10-gram, of every `step`, writes its place into a slot; one of those that share a slot stays. Equal ones of a
+    text share theirs, others hardly ever do.
     """
-    hashed = _hashed_10_grams(letters, step) * np.uint64(_MIX)
+    hashed = _hashed_10_grams(letters, step)
     ends = np.cumsum(sizes)
-    first = (ends - sizes + step - 1) // step
+    first = np.minimum((ends - sizes + step - 1) // step, len(hashed))
     held = np.maximum((ends - 10) // step - first + 1, 0)
-    begin = np.cumsum(held) - held
-    place = np.arange(held.sum())
-    hashed = hashed[place + np.repeat(first - begin, held)] >> np.uint64(32)
-    slot = (hashed * np.repeat((held * _SLOTS).astype(np.uint64), held)) >> np.uint64(32)
-    slot = slot.astype(np.int64) + np.repeat(begin * _SLOTS, held)
-    stays = np.empty(len(place) * _SLOTS, np.int64)
+    # Those over the end of a text go on to the next one's first: they have slots as well, and are not counted.
+    upto = np.append(first[1:], len(hashed))
+    hashed += np.repeat(np.arange(len(sizes), dtype=np.uint32) * np.uint32(_APART), np.diff(upto, prepend=0))
+    bits = min(max(len(hashed) * _SLOTS - 1, 1).bit_length(), 32)
+    slot = (hashed * np.uint32(_MIX) >> np.uint32(32 - bits)).astype(np.intp)
+    place = np.arange(len(slot), dtype=np.uint16 if len(slot) < 1 << 16 else np.uint32)
+    stays = np.empty(1 << bits, place.dtype)
     stays[slot] = place
-    counted = np.append(0, np.cumsum(stays[slot] == place))
-    return np.asarray(counted[begin + held] - counted[begin])
+    stayed = stays.take(slot) == place
+    ranges = zip(first.tolist(), (first + held).tolist(), strict=True)
+    return np.array([np.count_nonzero(stayed[begin:end]) for begin, end in ranges], np.int64)
 
 
-def _hashed_10_grams(letters: npt.NDArray[np.uint32], step: int) -> npt.NDArray[np.uint64]:
-    """A polynomial of ten code points modulo 2**64, at every `step`-th place (1 or 2) where ten follow."""
+def _hashed_10_grams(letters: npt.NDArray[np.uint32], step: int) -> npt.NDArray[np.uint32]:
+    """A polynomial of ten code points modulo 2**32, at every `step`-th place (1 or 2) where ten follow."""
     if len(letters) < 10:
-        return np.zeros(0, np.uint64)
-    one = letters.astype(np.uint64)
-    two = one[:-1:step] * np.uint64(_BASE) + one[1::step]
+        return np.zeros(0, np.uint32)
+    two = letters[:-1:step] * np.uint32(_BASE) + letters[1::step]
     on = 2 // step  # places among `two` that are two letters
-    square = np.uint64(_BASE * _BASE % 2**64)
+    square = np.uint32(_BASE * _BASE % 2**32)
     four = two[:-on] * square + two[on:]
-    eight = four[: -2 * on] * np.uint64(pow(_BASE, 4, 2**64)) + four[2 * on :]
+    eight = four[: -2 * on] * np.uint32(pow(_BASE, 4, 2**32)) + four[2 * on :]
     return np.asarray(eight[:-on] * square + two[4 * on :])
 
 
@@ -293,23 +300,26 @@ def _odd(texts: Texts, marks: str, wrong: object) -> Hits:
     return Hits(hits.text[keep], hits.offset[keep])
 
 
+_SAYS_I = ("i'", "I'", "i ", "I ")
+_REFUSES = (
+    "我?(很?抱歉|对不起|不好意思)[，,。 ]?.{0,20}(不能|无法|不可以|不会|没有办法|不便)"
+    "|我(无法|不能)(回答|提供|完成|满足|协助|帮助)"
+    "|(?i:i('m| am) sorry,? but|i (can't|cannot|can not) (help|assist|provide|answer))"
+)
+_IS_AI = (
+    "(作为|我是|身为)(一个|一名|一款|一位)?.{0,8}(人工智能|AI|ai|语言模型|智能助手|大模型|机器人)"
+    "|(?i:as an ai|i am an ai|i'm an ai)"
+)
+
+
 def refusal(texts: Texts) -> Hits:
     """By its first words."""
-    return _in_opening(
-        texts,
-        "我?(很?抱歉|对不起|不好意思)[，,。 ]?.{0,20}(不能|无法|不可以|不会|没有办法|不便)"
-        "|我(无法|不能)(回答|提供|完成|满足|协助|帮助)"
-        "|(?i:i('m| am) sorry,? but|i (can't|cannot|can not) (help|assist|provide|answer))",
-    )
+    return _in_opening(texts, _REFUSES, ("抱歉", "对不", "意思", "我无", "我不", *_SAYS_I))
 
 
 def ai_disclosure(texts: Texts) -> Hits:
     """By its first words."""
-    return _in_opening(
-        texts,
-        "(作为|我是|身为)(一个|一名|一款|一位)?.{0,8}(人工智能|AI|ai|语言模型|智能助手|大模型|机器人)"
-        "|(?i:as an ai|i am an ai|i'm an ai)",
-    )
+    return _in_opening(texts, _IS_AI, ("作为", "我是", "身为", "ai", "aI", "Ai", "AI"))
 
 
 _FAMILIES = {
@@ -330,20 +340,24 @@ _FAMILIES = {
     "hunyuan": "hunyuan|混元",
     "moss": "moss",
 }
-_SAYS_WHO = "(我是|我叫|我的名字(是|叫)|(?i:i am|i'm|my name is) )[^。！？!?\n]{0,20}"
+_SAYS_WHO = re.compile(
+    f"(我是|我叫|我的名字(是|叫)|(?i:i am|i'm|my name is) )[^。！？!?\n]{{0,20}}(?i:{'|'.join(_FAMILIES.values())})"
+)
+_BEGINS_WHO = ("我是", "我叫", "我的", "my", "mY", "My", "MY", *_SAYS_I)
 
 
 def self_identity(texts: Texts) -> Hits:
     """Says who it is, and is known to be somebody else by the model field."""
-    names = "|".join(_FAMILIES.values())
-    hits = []
-    # Every way to say it begins with one of these; looking for two letters takes a tenth of the pattern's time.
-    begins = [texts.letters[:-1] == ord(letter) for letter in "我iImM"]
-    places = np.flatnonzero(np.logical_or.reduce(begins))
-    places = places[np.isin(texts.letters[places + 1], [ord(letter) for letter in "是叫的 'yY"])]
-    for text, offset in _searched(texts, f"{_SAYS_WHO}(?i:{names})", _with_letters(texts, places) & texts.is_response):
-        said = re.match(f"{_SAYS_WHO}(?i:{names})", texts.string(text)[offset:])
-        whose, claimed = _family(texts.models[int(texts.answer[text])].as_py() or ""), _family(said[0] if said else "")
+    hits: list[tuple[int, int]] = []
+    said_by: set[int] = set()
+    places = texts.places_of(_BEGINS_WHO)
+    text_of = texts.text_of(places)
+    some = texts.is_response[text_of]
+    for text, offset in zip(text_of[some].tolist(), (places - texts.starts[text_of])[some].tolist(), strict=True):
+        if text in said_by or not (said := _SAYS_WHO.match(texts.string(text), offset)):
+            continue
+        said_by.add(text)
+        whose, claimed = _family(texts.models[int(texts.answer[text])].as_py() or ""), _family(said[0])
         if whose and claimed and whose != claimed:
             hits.append((text, offset))
     return _hits(hits)
@@ -373,9 +387,20 @@ def _searched(texts: Texts, pattern: str, among: Mask) -> list[tuple[int, int]]:
     return [(text, match.start()) for text, match in found if match]
 
 
-def _in_opening(texts: Texts, pattern: str) -> Hits:
-    opening = pc.utf8_slice_codeunits(texts.column, 0, _OPENING)
-    return texts.at_start(pc.match_substring_regex(opening, pattern).to_numpy(zero_copy_only=False))
+def _in_opening(texts: Texts, pattern: str, pairs: Collection[str]) -> Hits:
+    """Texts in whose first characters a pattern stands.
+
+    Args:
+        pairs: of letters, one of which stands in all that it fits.
+    """
+    places = texts.places_of(pairs)
+    text_of = texts.text_of(places)
+    some = np.unique(text_of[places - texts.starts[text_of] < _OPENING])
+    if not len(some):
+        return Hits(some, some)
+    opening = pc.utf8_slice_codeunits(texts.column.take(pa.array(some)), 0, _OPENING)
+    found = some[pc.match_substring_regex(opening, pattern).to_numpy(zero_copy_only=False)]
+    return Hits(found, np.zeros(len(found), np.int64))
 
 
 def _hits(found: Iterable[tuple[int, int]]) -> Hits:

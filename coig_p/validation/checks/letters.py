@@ -12,21 +12,28 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from coig_p.core.thinking import BEGIN as THINKING_BEGINS
+
 Flags = npt.NDArray[np.uint32]
 
 HAN, KANA, HANGUL, LATIN, LETTER = 1, 2, 4, 8, 16
 DIGIT, WHITE, TRADITIONAL = 32, 64, 128
 CONTROL, ZERO_WIDTH, BIDI, PRIVATE, REPLACEMENT = 256, 512, 1024, 2048, 4096
 AS_GBK, AS_LATIN1 = 8192, 16384  # common where UTF-8 was read as GBK, or as Latin-1
-BRACKET, MARK = 32768, 65536  # MARK: @ \ $ ` ~ < [ |, with which the rarer patterns begin
+BRACKET, MARK = 32768, 65536  # MARK: @ \ $ ` ~ < [ | ◁, with which the rarer patterns begin
 JOINER = 131072  # U+200D: right inside emoji, invisible elsewhere
-RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1) & 0x3FFFF
+GARBLED = 262144  # 锟, of U+FFFD that was read as GBK
+TELLING = 524288  # TELLING_LETTERS
+RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1 | TELLING) & 0xFFFFF
 """Flags of which a text has few, if any."""
 
 COUNTED = (HAN, LETTER, WHITE, AS_GBK, AS_LATIN1)
 """Flags that rules count and of which a text has many."""
 LANE = 12
 """Bits that count one of them: a lane of `lanes`."""
+
+TELLING_LETTERS = "我抱对意作身iImM"
+"""With one of these an answer begins to tell of itself."""
 
 BRACKETS = ("()", "[]", "{}", "《》", "【】", "「」", "『』")
 """Pairs that should balance; their full-width forms count as the same."""
@@ -65,7 +72,9 @@ def flags() -> Flags:
     table[0x200D] |= JOINER
     table[[0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]] |= BIDI
     table[[ord(letter) for pair in BRACKETS for letter in pair] + [0xFF08, 0xFF09, 0xFF3B, 0xFF3D]] |= BRACKET
-    table[[ord(letter) for letter in "@\\$`~<[|＠"]] |= MARK
+    table[[ord(letter) for letter in {*"@\\$`~<[|＠", *THINKING_BEGINS}]] |= MARK
+    table[ord("锟")] |= GARBLED
+    table[[ord(letter) for letter in TELLING_LETTERS]] |= TELLING
     table[[ord(letter) for letter in traditional_only()]] |= TRADITIONAL
     # Chinese in UTF-8 begins with a byte E4 to E9 and goes on with two of 80 to BF. Read as GBK, every
     # other character comes from such a byte and the one after it; in ordinary text they are rare.

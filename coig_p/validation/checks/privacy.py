@@ -125,7 +125,7 @@ def _numbers(
 @lru_cache(maxsize=2)  # four rules ask the same of one batch
 def _runs(texts: Texts, separators: tuple[int, ...]) -> tuple[Index, Index, Index]:
     """Begin and end of each run of digits with single separators inside, and its digits; none leaves its text."""
-    digits = np.flatnonzero(texts.flags & np.uint32(DIGIT))
+    digits = texts.digits
     if not len(digits):
         return digits, digits, digits
     apart, text = np.diff(digits), texts.text_of(digits)

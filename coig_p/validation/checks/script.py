@@ -66,20 +66,24 @@ def mixed_script(texts: Texts, most: float) -> Hits:
 def query_language(texts: Texts) -> Hits:
     """Any language but Chinese; one without letters is none, and a Chinese one about another language is Chinese."""
     found = languages(texts)
-    asks = _asks(texts, _ASKS_FOR_ANOTHER_LANGUAGE) & (texts.count(HAN)[: texts.prompts] > 0)
-    exempt = _rows_with(texts, asks)
-    return texts.at_start(texts.by_user & (found != "zh") & (found != UNDETERMINED) & ~exempt[texts.row])
+    other = texts.by_user & (found != "zh") & (found != UNDETERMINED)
+    if other.any():  # few are, and a pattern takes its time to begin with
+        asks = _asks(texts, _ASKS_FOR_ANOTHER_LANGUAGE) & (texts.count(HAN)[: texts.prompts] > 0)
+        other &= ~_rows_with(texts, asks)[texts.row]
+    return texts.at_start(other)
 
 
 def response_language(texts: Texts, least: float) -> Hits:
     """Queries about translation, another language or code are exempt, the domain code, and answers of few letters."""
     found = languages(texts)
-    exempt = _rows_with(texts, _asks(texts, f"{_ASKS_FOR_ANOTHER_LANGUAGE}|{_ASKS_FOR_CODE}"))
-    exempt |= pc.equal(texts.batch.column("domain"), "code").to_numpy(zero_copy_only=False)
     query = found[texts.asked[texts.row]]
     differs = (found != query) & (found != UNDETERMINED) & (query != UNDETERMINED)
-    differs &= texts.count(LETTER) >= least
-    return texts.at_start(texts.is_response & differs & ~exempt[texts.row])
+    differs &= texts.is_response & (texts.count(LETTER) >= least)
+    if differs.any():
+        exempt = _rows_with(texts, _asks(texts, f"{_ASKS_FOR_ANOTHER_LANGUAGE}|{_ASKS_FOR_CODE}"))
+        exempt |= pc.equal(texts.batch.column("domain"), "code").to_numpy(zero_copy_only=False)
+        differs &= ~exempt[texts.row]
+    return texts.at_start(differs)
 
 
 def _asks(texts: Texts, pattern: str) -> Mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.normalize import code_points
 from coig_p.store.conversations import has_calls
-from coig_p.validation.checks.letters import COUNTED, LANE, RARE, Flags, flags, lanes
+from coig_p.validation.checks.letters import COUNTED, DIGIT, LANE, RARE, TELLING, TELLING_LETTERS, Flags, flags, lanes
 from coig_p.validation.checks.notes import find_notes, places_in
 
 Index = npt.NDArray[np.int64]
@@ -105,12 +107,9 @@ class Texts:
         more = np.zeros(len(self.column) - len(self.calls), bool)
         self.calls = np.append(self.calls, more)
         self.by_user = np.append(self.by_user, np.zeros(len(self.column) - self.prompts, bool))
-        size = pc.utf8_length(self.column).to_numpy(zero_copy_only=False)
-        self.starts: Index = np.concatenate([[0], np.cumsum(size, dtype=np.int64)])
-        offsets = np.frombuffer(self.column.buffers()[1], np.int32)[self.column.offset :][: len(self.column) + 1]
-        data = self.column.buffers()[2]
-        whole = b"" if data is None else data[int(offsets[0]) : int(offsets[-1])].to_pybytes()
-        self.letters = np.frombuffer(whole.decode().encode("utf-32-le"), np.uint32)
+        self._strings: list[str] = self.column.to_pylist()
+        self.letters, ends = code_points(self._strings)
+        self.starts: Index = np.append(0, ends)
         self.flags: Flags = flags().take(self.letters)
         self._counts: dict[int, Index] = {}
 
@@ -156,7 +155,9 @@ class Texts:
         first = np.cumsum(pieces) - pieces
         begins = np.repeat(self.starts[:-1] - first * most, pieces) + np.arange(pieces.sum()) * most
         # One more place at the end, for empty texts there; reduceat gives an empty text the place it begins at.
-        summed = np.add.reduceat(np.append(lanes().take(self.letters), np.uint64(0)), begins)
+        found_lanes = np.zeros(len(self.letters) + 1, np.uint64)
+        lanes().take(self.letters, out=found_lanes[:-1], mode="clip")  # which no letter is beyond, and asks no copy
+        summed = np.add.reduceat(found_lanes, begins)
         found = {}
         for lane, flag in enumerate(COUNTED):
             counts = (summed >> np.uint64(LANE * lane) & np.uint64(most)).astype(np.int64)
@@ -170,7 +171,28 @@ class Texts:
 
     @cached_property
     def _rare(self) -> Index:
-        return np.flatnonzero(self.flags & np.uint32(RARE))
+        return np.flatnonzero((self.flags & np.uint32(RARE)) != 0)
+
+    @cached_property
+    def digits(self) -> Index:
+        """The places among N of digits, ascending."""
+        return np.flatnonzero((self.flags & np.uint32(DIGIT)) != 0)
+
+    @cached_property
+    def _telling(self) -> Index:
+        return np.flatnonzero((self.flags & np.uint32(TELLING)) != 0)
+
+    def places_of(self, pairs: Collection[str]) -> Index:
+        """The places among N where one of some pairs of letters begins, ascending; one of each pair is TELLING."""
+        telling = self._telling
+        found = [telling[:0]]
+        for pair in pairs:
+            first, second = list(pair)
+            begins = telling if first in TELLING_LETTERS else telling[telling > 0] - 1
+            begins = begins[begins + 1 < len(self.letters)]
+            here = (self.letters[begins] == ord(first)) & (self.letters[begins + 1] == ord(second))
+            found.append(begins[here])
+        return np.unique(np.concatenate(found))
 
     def text_of(self, places: Index) -> Index:
         """The text that each place among N is in."""
@@ -189,7 +211,7 @@ class Texts:
 
     def string(self, text: int | np.integer[Any]) -> str:
         """One of T."""
-        return str(self.column[int(text)].as_py())
+        return self._strings[int(text)]
 
 
 class _Told(NamedTuple):
