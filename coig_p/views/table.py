@@ -199,14 +199,19 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
             texts.check()
         own = bisect_right(self._begins, at) - 1
         batch, local = self._batches[own], at - self._begins[own]
+        found: dict[str, Any] = {}
         arrays = []
         for one in self.recipe.columns.values():
             numbers = batch.column(one.number).slice(local, 1)
-            if one.text is None or isinstance(numbers, pa.ListArray):
-                array = self._made(one, _numbers(numbers))
+            if one.text is None:
+                array = numbers if one.made == numbers.type else numbers.cast(one.made)
+            elif pa.types.is_list(numbers.type):
+                array = self._made(one, numbers)
             else:
-                array = decoded(one.text, partial(texts.one, number=numbers[0].as_py()), self.recipe.shape)
-            arrays.append(one.cast(array))
+                if one.number not in found:
+                    found[one.number] = partial(texts.one, number=numbers[0].as_py())
+                array = decoded(one.text, found[one.number], self.recipe.shape)
+            arrays.append(array if one.given is None else one.cast(array))
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def fast_gather(self, indices: Sequence[int] | Index) -> pa.Table:

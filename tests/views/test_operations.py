@@ -20,7 +20,7 @@ from coig_p.views.table import ViewTable
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of datasets' own calls of Arrow
 
 
-@pytest.fixture(params=["dpo", "conversational", "reward", "kto", "sft"])
+@pytest.fixture(params=["dpo", "conversational", "reward", "kto"])
 def both(load: Any, request: Any) -> tuple[Dataset, Dataset]:
     options = {"threshold": 1, "format": request.param}
     lazy = load(lazy=True, **options)

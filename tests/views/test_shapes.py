@@ -72,6 +72,7 @@ SHAPES: dict[str, tuple[str, Row]] = {
     "tools left out": ("tools", {"multi_turn": "skip", "threshold": 0.5}),
     "the last turn": ("talk", {"multi_turn": "last"}),
     "the last turn of responses": ("talk", {"multi_turn": "last", "format": "kto"}),
+    "responses": ("text", {"format": "sft", "threshold": 0.5}),
     "lists": ("text", {"format": "ranked", "shuffle_seed": 2, "shards": 3}),
     "lists of turns with tools": ("tools", {"format": "ranked_conversational"}),
     "types": ("text", {"features": typed("dpo", margin=pa.float32(), domain=DOMAINS, prompt=pa.large_string())}),
@@ -80,7 +81,6 @@ SHAPES: dict[str, tuple[str, Row]] = {
         {
             "features": typed("ranked_conversational", with_tools=True, **LISTS),
             "format": "ranked_conversational",
-            "num_proc": 2,
         },
     ),
     "some columns": ("tools", {"format": "conversational", "columns": ["margin", "tools", "rejected"]}),
@@ -113,10 +113,8 @@ def both(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
 
 WHOLE = "types of lists"  # on which every operation is tried; on the others each way in which rows leave
 WAYS = (
-    *("a row", "the last row", "a slice", "a slice backwards", "an empty slice", "a list", "all", "rows one by one"),
-    *("batches", "map of batches", "map of tables", "filter by numbers", "sort by a number", "concatenate", "rename"),
-    *("select_columns", "add_column", "cast a column", "arrow", "to_pandas shuffled", "to_json", "to_parquet"),
-    *("save_to_disk shuffled", "pickle shuffled", "iterable arrow", "shape", "materialize shuffled"),
+    *("a row", "a slice backwards", "a list", "rows one by one", "batches", "map of batches", "filter by numbers"),
+    *("sort by a number", "concatenate", "select_columns", "arrow", "to_json", "to_parquet", "pickle shuffled"),
 )
 
 
@@ -132,11 +130,11 @@ def test_every_operation_gives_what_it_gives_on_copied_rows(both: Any, shape: st
         lazy, copied = (coig_p.materialize(one.select_columns(copied.column_names[::-1])) for one in (lazy, copied))
         assert rows_of(lazy) == rows_of(copied)
         return
-    for name in OPERATIONS if shape == WHOLE else WAYS:
+    for name in [name for name in OPERATIONS if "processes" not in name] if shape == WHOLE else WAYS:
         assert rows_of(OPERATIONS[name](lazy, tmp_path)) == rows_of(OPERATIONS[name](copied, tmp_path)), name
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     shape=st.sampled_from([name for name in SHAPES if name != "some columns"]),
     steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 40)), max_size=4),
