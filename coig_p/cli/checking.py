@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.engines import engine_options
+from coig_p.cli.engines import engine_options, one_pool
 from coig_p.cli.options import (
     Finite,
     against_option,
@@ -214,6 +214,7 @@ def clean(
     coigp clean store --out clean
     coigp clean store --out clean --rule mobile,truncated
     """
+    from coig_p.store.sharing import LOOKED_AT
     from coig_p.validation import load_rules
     from coig_p.validation.cleaning import check_clean, clean_store
 
@@ -221,11 +222,12 @@ def clean(
     opened = open_store(store)
     check_clean(opened, out, rules, more, overwrite)
     check_apart(out, [rules_file, *benchmarks])
-    before = checked(store, rules, (), benchmarks, fields, **shared_by)
-    with progress("Cleaning", before.queries, "queries") as advance:
-        written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance, **shared_by)
+    with one_pool(opened.data_files(), shared_by, LOOKED_AT) as shared_by:
+        before = checked(store, rules, (), benchmarks, fields, **shared_by)
+        with progress("Cleaning", before.queries, "queries") as advance:
+            written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance, **shared_by)
+        after = checked(out, rules, (), benchmarks, fields, **shared_by)
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
-    after = checked(out, rules, (), benchmarks, fields, **shared_by)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         rules = {name: after.to_dict()[name] for name in ("rules_changed", "not_checked")}
@@ -320,6 +322,7 @@ def dedup(
     """
     from coig_p.cli.duplicates import dedup_queries, dedup_responses, lines
     from coig_p.store.places import check_target
+    from coig_p.store.sharing import COUNTED, LOOKED_AT, WRITTEN
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out', or pass --dry-run.")
@@ -336,10 +339,12 @@ def dedup(
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
-        found = dedup_responses(opened, target, overwrite, chosen, shared_by)
+        with one_pool(opened.data_files(), shared_by, LOOKED_AT) as shared_by:
+            found = dedup_responses(opened, target, overwrite, chosen, shared_by)
         one, unit = "response", "responses"
     else:
-        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache, shared_by)
+        with one_pool(opened.data_files(), shared_by, COUNTED if target is None else WRITTEN) as shared_by:
+            found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache, shared_by)
         one, unit = "query", "queries"
     if json_:
         click.echo(json_text({"store": None if dry_run else str(out), **found}))

@@ -63,8 +63,8 @@ def dedup_queries(
             told = summary(duplicates, queries)
     found = told.to_dict()
     if out is not None:  # all are written: read once
-        duplicates = with_texts(duplicates, store, stores)
-    found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores))
+        duplicates = with_texts(duplicates, store, stores, **shared_by)
+    found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores, **shared_by))
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:
             written = dedup_store(

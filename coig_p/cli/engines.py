@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from coig_p.store.manifest import StoreFile
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -24,6 +29,21 @@ threads_option = click.option(
     metavar="N",
     help="Threads that read or write files, at least two. Default: as many as there are cores, up to eight.",
 )
+
+
+@contextmanager
+def one_pool(files: Sequence[StoreFile], shared_by: Mapping[str, Any], a_second: float) -> Iterator[dict[str, Any]]:
+    """`shared_by` with which all that a command does is done by the same processes, which take a second to start.
+
+    Args:
+        files: shards that are shared.
+        a_second: responses that one process sees in a second of all its work, about.
+    """
+    from coig_p.engine.local import held
+    from coig_p.store.sharing import workers_for
+
+    with held(workers_for(files, **shared_by, a_second=a_second)) as workers:
+        yield {**shared_by, "engine": workers} if isinstance(workers, Executor) else dict(shared_by)
 
 
 def engine_options(command: _Decorated) -> Any:

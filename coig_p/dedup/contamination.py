@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p._version import __version__
-from coig_p.core.arrays import Mask
+from coig_p.core.arrays import Ints, Mask, hash64
 from coig_p.core.progress import Advance
 from coig_p.dedup.benchmarks import Benchmark, ContaminationConfig, called, content_sha256, read_each
 from coig_p.dedup.known import CHARACTERS, Blocks, Hit, Texts
@@ -41,6 +41,7 @@ from coig_p.validation.rules import Rule
 
 _SHOWN = 40
 _FINDINGS_AT_ONCE = 1 << 14
+_OF_RESPONSES = ("domain", "query_id", "model", "response", "excerpt")
 _READ = without(
     part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "responses"), {"extra", "sample", "scores"}
 )
@@ -56,18 +57,21 @@ RULE = Rule(
 )
 
 
+_HOLDING = pa.schema([("held", pa.int64()), *(FINDINGS.field(name) for name in _OF_RESPONSES)])
+"""Responses that hold answers which are evidence by themselves, by a number; `excerpt` is what is shown of each."""
+
 _HELD = pa.schema(
     [
-        ("number", pa.int64()),
-        *(FINDINGS.field(name) for name in ("domain", "query_id", "model", "response", "excerpt")),
+        ("answer", pa.int64()),
+        ("query", pa.uint64()),
         ("held", pa.int64()),
         ("rank", pa.int64()),
+        ("share", pa.float64()),
     ]
 )
-"""Answers that are evidence by themselves, and responses that hold them: each answer with each response.
+"""Those answers, each with each response that holds it; `rank` is 0 for the one that is contained most in it.
 
-`number` is the answer's, `held` the response's, `rank` counts from 0 for the answer that is contained most in it.
-`excerpt` is what is said where no answer of a lower rank counts.
+`query` is a hash of the domain and the query_id.
 """
 
 
@@ -105,32 +109,37 @@ def _find(
 ) -> pa.Table:
     files = [file for domain in domains or (None,) for file in store.data_files(domain)]
     workers = workers_for(files, num_proc, engine, a_second=LOOKED_AT)
-    found, held = sorting(), Sorting(_HELD, _by_answer)
+    found, holding, held = sorting(), Sorting(_HOLDING, _all_columns), Sorting(_HELD, _all_columns)
     responses = 0
     with scratch_folder(engine) as folder:
-        asked, said = (
-            Blocks.of(texts, lambda at, name=name: folder / f"{name}-{at}.arrow", characters)
-            for name, texts in (("prompts", prompts), ("answers", answers))
-        )
+        asked = Blocks.of(prompts, lambda at: folder / f"prompts-{at}.arrow", characters)
+        said = Blocks.of(answers, lambda at: folder / f"answers-{at}.arrow", characters)
         for file, there in in_order(partial(_look_in, store.path, asked, said), files, workers):
             found.add(there.found)
-            numbers = pc.add(there.held.column("held"), responses)
-            held.add(there.held.set_column(_HELD.get_field_index("held"), "held", numbers))
+            holding.add(_counted_on(there.holding, responses))
+            held.add(_counted_on(there.held, responses))
             responses += there.responses
             advance(file.rows or 0)
-    for table in _evidence(held.result(), prompts.config.common):
-        found.add(table)
+        for table in _evidence(holding.result(), held.result(), said):
+            found.add(table)
     return found.result()
 
 
-def _by_answer(table: pa.Table) -> pa.Table:
-    return table.select(["number", "domain", "query_id", "held", "rank", "response", "model", "excerpt"])
+def _all_columns(table: pa.Table) -> pa.Table:
+    return table
+
+
+def _counted_on(table: pa.Table, responses: int) -> pa.Table:
+    """Responses of a shard by their numbers among those of all."""
+    at = table.schema.get_field_index("held")
+    return table.set_column(at, table.schema.field(at), pc.add(table.column(at), responses))
 
 
 class _There(NamedTuple):
-    """What a shard holds: findings, and what may be common, as _HELD; of so many responses."""
+    """What a shard holds: findings, and what may be common, as _HOLDING and _HELD; of so many responses."""
 
     found: pa.Table
+    holding: pa.Table
     held: pa.Table
     responses: int
 
@@ -138,7 +147,8 @@ class _There(NamedTuple):
 def _look_in(root: Path, prompts: Blocks, answers: Blocks, file: StoreFile) -> _There:
     asked, said = prompts.opened(), answers.opened()
     found: list[dict[str, Any]] = []
-    held: list[dict[str, Any]] = []
+    holding: list[dict[str, Any]] = []
+    held: list[tuple[int, int, int, int, float]] = []
     responses = 0
     for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
         queries = contents(batch).to_pylist()
@@ -146,27 +156,31 @@ def _look_in(root: Path, prompts: Blocks, answers: Blocks, file: StoreFile) -> _
         beside: dict[int, set[int]] = {}  # by the batch's row, the benchmarks' rows whose prompt it holds
         for at, hits in asked.find(queries).items():
             beside[at] = set().union(*(hit.block.rows_of(hit.form) for hit in hits))
-            best = hits[0]
-            found.append(rows[at] | {"excerpt": _excerpt(best, best.block.where(best.form), _shown(queries[at]))})
+            found.append(rows[at] | {"excerpt": _excerpt(hits[0], hits[0].block.where(hits[0].form), queries[at])})
         lists = batch.column("responses").to_pylist()
         flat = [(row, nth, response) for row, own in enumerate(lists) for nth, response in enumerate(own)]
         for at, hits in said.find([response["text"] for _, _, response in flat]).items():
             row, nth, response = flat[at]
             place = rows[row] | {"model": response["model"], "response": nth}
             own = beside.get(row, set())
-            backed = next((hit for hit in hits if not own.isdisjoint(hit.block.rows_of(hit.form))), None)
+            backed = next((hit for hit in hits if own and not own.isdisjoint(hit.block.rows_of(hit.form))), None)
+            telling = [hit for hit in hits if hit.telling]
             if backed is not None:
                 where = backed.block.where(backed.form, own)
-                found.append(place | {"excerpt": _excerpt(backed, where, _shown(response["text"]))})
-                continue
-            telling = [hit for hit in hits if hit.block.telling[hit.form]]
-            shown = _shown(response["text"]) if telling else ""
-            place["held"] = responses + at
-            for rank, hit in enumerate(telling):
-                excerpt = _excerpt(hit, hit.block.where(hit.form), shown)
-                held.append(place | {"number": hit.number, "rank": rank, "excerpt": excerpt})
+                found.append(place | {"excerpt": _excerpt(backed, where, response["text"])})
+            elif telling:
+                number = responses + at
+                holding.append(place | {"held": number, "excerpt": _shown(response["text"])})
+                query = hash64(f"{place['domain']}\0{place['query_id']}")
+                held += [(hit.number, query, number, rank, hit.share) for rank, hit in enumerate(telling)]
         responses += len(flat)
-    return _There(_findings(found), pa.Table.from_pylist(held, _HELD), responses)
+    columns = list(zip(*held, strict=True)) or [[] for _ in _HELD]
+    return _There(
+        _findings(found),
+        pa.Table.from_pylist(holding, _HOLDING),
+        pa.table(list(map(list, columns)), schema=_HELD),
+        responses,
+    )
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -174,30 +188,39 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> pa.Table:
     return make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)
 
 
-def _evidence(held: pa.Table, most: int) -> Iterator[pa.Table]:
-    """Findings about responses, each by the first of its answers that responses to no more queries hold.
+def _evidence(holding: pa.Table, held: pa.Table, answers: Blocks) -> Iterator[pa.Table]:
+    """Findings about responses, each by the first of its answers that responses to few queries hold.
 
     Args:
-        held: _HELD, by answer and query.
+        holding, held: _HOLDING and _HELD, sorted.
     """
-    new_answer = _changes(held, "number")
-    new_query = new_answer | _changes(held, "domain") | _changes(held, "query_id")
-    answer = np.cumsum(new_answer) - 1
-    queries = np.bincount(answer[new_query], minlength=1)
-    rare = np.flatnonzero(queries[answer] <= most) if len(answer) else answer
-    response, rank = (held.column(name).to_numpy()[rare] for name in ("held", "rank"))
-    order = np.lexsort((rank, response))
-    first = np.append(True, response[order][1:] != response[order][:-1])[: len(order)]
-    left = np.sort(rare[order[first]])
-    for begin in range(0, len(left), _FINDINGS_AT_ONCE):
-        yield _findings(held.take(left[begin : begin + _FINDINGS_AT_ONCE]).to_pylist())
+    answer, query, response, rank = (held.column(name).to_numpy() for name in _HELD.names[:4])
+    new_answer = _changes(answer)
+    queries = (
+        np.add.reduceat(new_answer | _changes(query), np.flatnonzero(new_answer), dtype=np.int64)
+        if len(answer)
+        else answer
+    )
+    rare = np.flatnonzero(queries[np.cumsum(new_answer) - 1] <= answers.config.common)
+    rare = rare[np.lexsort((rank[rare], response[rare]))]
+    first = rare[_changes(response[rare])]
+    places = np.searchsorted(holding.column("held").to_numpy(), response[first])
+    for begin in range(0, len(first), _FINDINGS_AT_ONCE):
+        some = slice(begin, begin + _FINDINGS_AT_ONCE)
+        told = zip(answer[first[some]].tolist(), held.column("share").take(first[some]).to_pylist(), strict=True)
+        wheres = answers.wheres(answer[first[some]])
+        rows = holding.take(places[some]).to_pylist()
+        yield _findings(
+            [
+                row | {"excerpt": f"{share:.0%} of {wheres[number]}: {row['excerpt']}"}
+                for row, (number, share) in zip(rows, told, strict=True)
+            ]
+        )
 
 
-def _changes(table: pa.Table, name: str) -> Mask:
-    """Of rows, in which a column is another than in the row before."""
-    column = table.column(name)
-    other = pc.not_equal(column.slice(1), column.slice(0, max(0, len(column) - 1)))
-    return np.append(True, other.to_numpy())[: len(column)]
+def _changes(values: Ints) -> Mask:
+    """Which are others than those before them; the first one is."""
+    return np.append(True, values[1:] != values[:-1])[: len(values)]
 
 
 def compare(
@@ -255,5 +278,5 @@ def _shown(text: str) -> str:
     return redacted(text)[:_SHOWN]
 
 
-def _excerpt(hit: Hit, where: str, shown: str) -> str:
-    return f"{hit.share:.0%} of {where}: {shown}"
+def _excerpt(hit: Hit, where: str, text: str) -> str:
+    return f"{hit.share:.0%} of {where}: {_shown(text)}"

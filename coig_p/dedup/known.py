@@ -8,6 +8,7 @@ as most benchmarks are; of more, each is made by itself and lies in a file, from
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -241,12 +242,14 @@ class Hit(NamedTuple):
         share: of its n-grams that stand in the text.
         number: of the first text that has it, which stands for the form among those of all blocks.
         block, form: where it is.
+        telling: 1 where it is evidence by itself.
     """
 
     share: float
     number: int
     block: Block
     form: int
+    telling: int
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,14 @@ class Blocks:
                     kept[at] = one.write(path(at))
         return cls(tuple(kept), texts.config)
 
+    def wheres(self, numbers: Index) -> dict[int, str]:
+        """Where the first text of each of these forms stands, by its number."""
+        found: dict[int, str] = {}
+        for block in self.opened().blocks:
+            own = np.flatnonzero(np.isin(block.numbers[block.texts[:-1]], numbers)).tolist()
+            found |= {int(block.numbers[block.texts[form]]): block.where(form) for form in own}
+        return found
+
     def opened(self) -> Opened:
         """To search in, in this process."""
         return Opened([one if isinstance(one, Block) else Block.read(one) for one in self.kept], self.config)
@@ -296,29 +307,31 @@ class Opened:
             grams, text = grams[order], text[order]
         found: dict[int, dict[int, Hit]] = {}
         for block in self.blocks:
-            for at, form in _equal(block, forms, hashes):
-                number = int(block.numbers[block.texts[form]])
-                found.setdefault(at, {})[number] = Hit(1.0, number, block, form)
-            for at, form, share in _contained(block, grams, text, self.config.threshold):
-                number = int(block.numbers[block.texts[form]])
-                found.setdefault(at, {})[number] = Hit(share, number, block, form)
+            same = _equal(block, forms, hashes)
+            shares = itertools.chain(same, _contained(block, grams, text, self.config.threshold))
+            for at, number, share, form, telling in shares:
+                found.setdefault(at, {})[number] = Hit(share, number, block, form, telling)
         return {at: sorted(found[at].values(), key=lambda hit: (-hit.share, hit.number)) for at in sorted(found)}
 
 
-def _equal(block: Block, forms: Sequence[str], hashes: Grams) -> Iterator[tuple[int, int]]:
-    """Texts, and the form of a block that each has."""
+_Found = tuple[int, int, float, int, int]
+"""A text, the number of the form that it holds, the share that it holds, which form that is, whether it is telling."""
+
+
+def _equal(block: Block, forms: Sequence[str], hashes: Grams) -> Iterator[_Found]:
+    """Texts that have a form of a block."""
     places = np.searchsorted(block.hashes, hashes)
     inside = np.minimum(places, max(0, len(block.hashes) - 1))
     for at in np.flatnonzero(block.hashes[inside] == hashes).tolist() if len(block.hashes) else ():
         place = int(places[at])
         while place < len(block.hashes) and block.hashes[place] == hashes[at]:
             if block.forms[place].as_py() == forms[at]:
-                yield at, place
+                yield at, int(block.numbers[block.texts[place]]), 1.0, place, int(block.telling[place])
             place += 1
 
 
-def _contained(block: Block, grams: Grams, text: Index, threshold: float) -> Iterator[tuple[int, int, float]]:
-    """Texts, and long forms of a block of which so many n-grams stand in them.
+def _contained(block: Block, grams: Grams, text: Index, threshold: float) -> Iterator[_Found]:
+    """Texts in which so many n-grams of a long form of a block stand.
 
     Args:
         grams, text: n-grams, and which of the texts each is of, in any order.
@@ -333,5 +346,7 @@ def _contained(block: Block, grams: Grams, text: Index, threshold: float) -> Ite
     held = block.starts[number + 1] - begins
     both, shared = np.unique((np.repeat(text, held) << 32) | block.items[spread(begins, held)], return_counts=True)
     share = shared / block.sizes[both & 0xFFFFFFFF]
-    for at in np.flatnonzero(share >= threshold):
-        yield int(both[at] >> 32), int(block.long[both[at] & 0xFFFFFFFF]), float(share[at])
+    both, share = both[share >= threshold], share[share >= threshold]
+    form = block.long[both & 0xFFFFFFFF]
+    columns = (both >> 32, block.numbers[block.texts[form]], share, form, block.telling[form])
+    yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -269,7 +269,8 @@ def _texts_of(wanted: Set[str], shard: tuple[Path, str, StoreFile]) -> dict[str,
     for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
         ids = [prefix + one for one in batch.column("query_id").to_pylist()]
         own = [at for at, one in enumerate(ids) if one in wanted]
-        found |= zip((ids[at] for at in own), batch.column("query").take(pa.array(own, pa.int64())).to_pylist())
+        texts = batch.column("query").take(pa.array(own, pa.int64())).to_pylist()
+        found |= zip((ids[at] for at in own), texts, strict=True)
     return found
 
 

@@ -16,17 +16,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar
 
+from coig_p.core.atomic import passing_directory
 from coig_p.errors import UsageError, WorkersLost
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORKERS = 2  # each holds an item; more would be faster on more cores, and hold more
 MOST_THREADS = 8  # where nobody says how many: each holds a shard on its way to the disk
+_SENT_WITH_EACH = 1 << 14  # bytes of a function that go with every item
 SECONDS_EACH = 2.0
 """Of work, for which one more process pays: it takes about a second to start."""
 
@@ -177,22 +180,34 @@ def held(workers: Workers) -> Iterator[Workers]:
     if not isinstance(workers, Processes) or workers.number == 1:
         yield workers
         return
-    with _pool(workers.number, None) as pool:
-        yield _Held(pool, workers.number)
+    with ExitStack() as large, _pool(workers.number, None) as pool:
+        yield _Held(pool, workers.number, large)
 
 
 class _Held(Executor):
-    """A pool of processes that outlives a call. What is done to one item after the other is pickled once."""
+    """A pool of processes that outlives a call. Each unpickles a function once for all items that follow each other.
 
-    def __init__(self, pool: Executor, window: int) -> None:
-        self.pool, self.window = pool, window
-        self._last: tuple[Callable[..., Any], int, bytes] | None = None
+    Args:
+        large: holds what functions lie in that hold much.
+    """
+
+    def __init__(self, pool: Executor, window: int, large: ExitStack) -> None:
+        self.pool, self.window, self._large = pool, window, large
+        self._last: tuple[Callable[..., Any], bytes | Path] | None = None
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if self._last is None or self._last[0] is not function:
-            self._last = function, 0 if self._last is None else self._last[1] + 1, pickle.dumps(function)
+            self._last = function, self._pickled(function)
         with _interrupts_wait():  # a process may be started for it
-            return self.pool.submit(_work_sent, *self._last[1:], args, kwargs)
+            return self.pool.submit(_call, self._last[1], args, kwargs)
+
+    def _pickled(self, function: Callable[..., Any]) -> bytes | Path:
+        sent = pickle.dumps(function)
+        if len(sent) <= _SENT_WITH_EACH:
+            return sent
+        path = self._large.enter_context(passing_directory("coigp-scratch-")) / "function"
+        path.write_bytes(sent)
+        return path
 
 
 @contextmanager
@@ -244,6 +259,7 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 _function: Callable[[Any], Any] | None  # of a process that shares the work
+_called: tuple[bytes | Path, Callable[..., Any]] | None = None  # the last one, of a process that outlives a call
 
 
 def _begin(line: Connection, function: Callable[[Any], Any] | None) -> None:
@@ -263,14 +279,12 @@ def _work(item: Any) -> Any:
     return _function(item)
 
 
-_sent: tuple[int, Callable[..., Any]] | None = None  # to a process of a pool that outlives a call, and its number
-
-
-def _work_sent(number: int, pickled: bytes, args: Any, kwargs: Any) -> Any:
-    global _sent  # noqa: PLW0603
-    if _sent is None or _sent[0] != number:
-        _sent = number, pickle.loads(pickled)
-    return _sent[1](*args, **kwargs)
+def _call(sent: bytes | Path, args: Any, kwargs: Any) -> Any:
+    global _called  # noqa: PLW0603
+    if _called is None or _called[0] != sent:
+        _called = None  # what it held need not be there beside the next
+        _called = sent, pickle.loads(sent.read_bytes() if isinstance(sent, Path) else sent)
+    return _called[1](*args, **kwargs)
 
 
 def _end_with(line: Connection) -> None:

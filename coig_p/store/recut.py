@@ -133,8 +133,9 @@ def what_stays(
     """
     found = []
     for file, ids in in_order(partial(_ids_of, root), files, workers):
-        told = ((at, name, becomes(str(file.domain), name)) for at, name in enumerate(ids.to_pylist()))
-        found.append(Kept(file, len(ids), [(at, name, change) for at, name, change in told if change is not None]))
+        domain, names = str(file.domain), ids.to_pylist()
+        changes = [(at, name, change) for at, name in enumerate(names) if (change := becomes(domain, name)) is not None]
+        found.append(Kept(file, len(ids), changes))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Rows sorted by files are those that are sorted in memory, and those that Python sorts; so is what is written of them."""
+"""Rows sorted by files are those sorted in memory, and those that Python sorts; so is a file that is written of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table_of(rows: list[tuple[str | None, int]]) -> pa.Table:
     return pa.table(list(map(list, zip(*rows, strict=True))) or [[], []], schema=SCHEMA)
 
 
-@examples(150)
+@examples(60)
 @given(st.lists(ROWS, max_size=6), st.integers(1, 300), st.booleans())
 def test_any_rows(pieces: list[list[tuple[str | None, int]]], in_memory: int, sent: bool) -> None:
     found = Sorting(SCHEMA, keys, in_memory)
