@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,8 +73,9 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         try:
             super().download_and_prepare(output_dir, *args, **options)
         except OSError as error:
-            place = os.path.abspath(str(error.filename))
-            if error.errno not in CLOSED or os.path.commonpath([place, os.path.abspath(root)]) != os.path.abspath(root):
+            if error.errno not in CLOSED or not Path(str(error.filename)).absolute().is_relative_to(
+                Path(root).absolute()
+            ):
                 raise
             raise closed_error(root, f"{error.filename} has to be written") from None
 
