@@ -80,7 +80,9 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         try:
             super().download_and_prepare(output_dir, *args, **options)
         except OSError as error:
-            if error.errno not in CLOSED or not str(error.filename).startswith(root):
+            if error.errno not in CLOSED or not Path(str(error.filename)).absolute().is_relative_to(
+                Path(root).absolute()
+            ):
                 raise
             raise closed_error(root, f"{error.filename} has to be written") from None
 
