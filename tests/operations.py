@@ -19,7 +19,7 @@ import coig_p
 def rows_of(found: Any) -> Any:
     """Whatever an operation gave, as plain values."""
     if isinstance(found, Dataset):
-        return found.column_names, [dict(row) for row in found.with_format(None)]
+        return found.column_names, found.with_format(None)[:]
     if isinstance(found, pa.Table):
         return found.schema.names, [str(one) for one in found.schema.types], found.to_pylist()
     if isinstance(found, dict):

@@ -27,7 +27,7 @@ from coig_p.views.closed import CLOSED, closed_error, is_closed, passing_folder
 from coig_p.views.dataset import ViewDataset
 from coig_p.views.decoding import cast_columns
 from coig_p.views.indexing import ROWS, index_schema, index_tables
-from coig_p.views.loading import keep_texts, ranges, view, write_made_of
+from coig_p.views.loading import keep_texts, ranges, read_made_of, view, write_made_of
 from coig_p.views.texts import Kept, Texts
 
 _patched_for_streaming = True  # see coig_p/builder.py
@@ -62,6 +62,12 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def download_and_prepare(self, output_dir: str | None = None, *args: Any, **options: Any) -> None:
         """As datasets has it; but what is in a cache that may not be written is opened without a lock."""
+        file_format = options.get("file_format", args[5] if len(args) > 5 else None)
+        if self.config.lazy and file_format not in (None, "arrow"):
+            raise UsageError(
+                f"file_format={file_format!r} writes what is prepared, and of a lazy dataset that is numbers. Leave "
+                "out lazy=True, or call to_parquet() of what was loaded"
+            )
         root = self._cache_dir_root
         if output_dir is None and "://" not in root and is_closed(self._cache_dir + "_builder.lock"):
             mode = options.get("download_mode", args[1] if len(args) > 1 else None)
@@ -74,7 +80,9 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         try:
             super().download_and_prepare(output_dir, *args, **options)
         except OSError as error:
-            if error.errno not in CLOSED or not str(error.filename).startswith(root):
+            if error.errno not in CLOSED or not Path(str(error.filename)).absolute().is_relative_to(
+                Path(root).absolute()
+            ):
                 raise
             raise closed_error(root, f"{error.filename} has to be written") from None
 
@@ -165,7 +173,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _download_and_prepare(self, *args: Any, **options: Any) -> None:
         super()._download_and_prepare(*args, **options)
         if self.config.lazy:
-            write_made_of(self._output_dir, self._made_of)
+            write_made_of(self._output_dir, self.config_id, self._made_of)
 
     def _index_tables(
         self,
@@ -201,10 +209,10 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return index_schema(self.config.selection.schema, sum(file.responses or 0 for file in read))
 
     def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
+        texts = read_made_of(self._output_dir, self.config_id, self._cache_dir_root)
         kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
-        index, selection = kwargs["arrow_table"], self.config.selection
-        where = (self._output_dir, self._cache_dir_root, selection, self.info.features)
-        kwargs["arrow_table"] = view(index, *where, in_memory=in_memory)
+        shown = (texts, self.config.selection, self.info.features)
+        kwargs["arrow_table"] = view(kwargs["arrow_table"], *shown, in_memory=in_memory)
         made = datasets.Dataset if in_memory else ViewDataset
         return made(fingerprint=self._get_dataset_fingerprint(split), **kwargs)
 

@@ -29,6 +29,16 @@ class ViewDataset(datasets.Dataset):  # type: ignore[misc]
             return datasets.Dataset.map(self.select_columns(read), **asked)
         return super().map(*args, **options)
 
+    def _getitem(self, key: Any, **options: Any) -> Any:
+        """As datasets has it; for no rows it would have the whole table."""
+        if self._is_view and len(self) and _is_none(key, len(self)):
+            return datasets.Dataset._getitem(self.select(()), slice(0, 0), **options)
+        return super()._getitem(key, **options)
+
+    def filter(self, *args: Any, **options: Any) -> datasets.Dataset:
+        """See `datasets.Dataset.filter`."""
+        return _of_none(super().filter(*args, **options))
+
     def sort(self, *args: Any, **options: Any) -> datasets.Dataset:
         """See `datasets.Dataset.sort`."""
         asked = _arguments(datasets.Dataset.sort, self, args, options)
@@ -57,7 +67,7 @@ class ViewDataset(datasets.Dataset):  # type: ignore[misc]
     # datasets makes a Dataset of its own of some of the rows
 
     def _new_dataset_with_indices(self, *args: Any, **options: Any) -> datasets.Dataset:
-        return _as_view(super()._new_dataset_with_indices(*args, **options))
+        return _of_none(_as_view(super()._new_dataset_with_indices(*args, **options)))
 
     def _select_contiguous(self, *args: Any, **options: Any) -> datasets.Dataset:
         return _as_view(super()._select_contiguous(*args, **options))
@@ -67,6 +77,20 @@ def _as_view(dataset: datasets.Dataset) -> datasets.Dataset:
     if type(dataset) is datasets.Dataset:
         dataset.__class__ = ViewDataset
     return dataset
+
+
+def _of_none(dataset: datasets.Dataset) -> datasets.Dataset:
+    """The same; where it has no rows, of a table without any, which datasets may ask for whole."""
+    if isinstance(dataset._data, ViewTable) and dataset._indices is not None and not dataset._indices.num_rows:
+        dataset._data, dataset._indices = dataset._data.slice(0, 0), None
+    return dataset
+
+
+def _is_none(key: Any, rows: int) -> bool:
+    """Whether a key of `__getitem__` names no row."""
+    if isinstance(key, slice):
+        return not range(*key.indices(rows))
+    return (isinstance(key, (range, list, tuple)) and not key) or getattr(key, "shape", None) == (0,)
 
 
 def _arguments(method: Any, dataset: datasets.Dataset, args: Any, options: dict[str, Any]) -> dict[str, Any]:

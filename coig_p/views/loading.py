@@ -20,6 +20,7 @@ from coig_p.pairs.selection import Selection
 from coig_p.schema import NAME
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.views.decoding import shown_columns
+from coig_p.views.identity import AGAIN, difference, identity
 from coig_p.views.table import Recipe, ViewTable
 from coig_p.views.texts import Kept, Texts, folder_name, keep
 
@@ -69,33 +70,52 @@ def ranges(texts: Texts, splits: Sequence[str], split: str) -> list[tuple[int, i
     return found
 
 
-def write_made_of(folder: str, kept: Sequence[Kept]) -> None:
-    """Note in the cache of an index which texts it is of. Folders are named, not where they are: a cache may move."""
-    told = [[os.path.basename(one.folder), one.sha256] for one in kept]
+def write_made_of(folder: str, config_id: str, kept: Sequence[Kept]) -> None:
+    """Note in the cache of an index which rows it is, of which texts.
+
+    Folders are named, not where they are: a cache may move.
+    """
+    told = {
+        "config": config_id,
+        "index": {path.name: identity(path) for path in sorted(Path(folder).glob("*.arrow"))},
+        "texts": [[os.path.basename(one.folder), one.sha256] for one in kept],
+    }
     (Path(folder) / MADE_OF).write_text(json.dumps(told), encoding="utf-8")
 
 
-def view(index: Table, folder: str, cache: str, selection: Selection, features: Features, *, in_memory: bool) -> Table:
-    """The view of rows of an index.
+def read_made_of(folder: str, config_id: str, cache: str) -> Texts:
+    """The texts of an index, both verified now, not at the first row.
 
     Args:
         folder: of the index.
         cache: of datasets, where texts are.
-        features: of the columns, in their order; a user may have given them.
-        in_memory: decode them all.
 
     Raises:
-        StoreError: the texts are not there, or not those of the index.
+        StoreError: one of them is not there, is damaged, or is not what it was made as.
     """
     try:
         told = json.loads((Path(folder) / MADE_OF).read_text(encoding="utf-8"))
-        kept = [Kept(str(Path(cache) / NAME / name), sha256) for name, sha256 in told]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            folder, f'{MADE_OF} cannot be read ({error}). Load again with download_mode="force_redownload"'
-        ) from None
+        if told["config"] != config_id:
+            raise ValueError(f"it is of {told['config']}")
+        kept = [Kept(str(Path(cache) / NAME / name), sha256) for name, sha256 in told["texts"]]
+        for name, one in told["index"].items():
+            different = difference(Path(folder, name), one)
+            if different is not None:
+                raise StoreError(folder, f"{name}, the numbers of a lazy dataset, {different}. {AGAIN}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(folder, f"{MADE_OF} cannot be used ({error}). {AGAIN}") from None
     texts = Texts(kept)
-    assert texts.files is not None  # verified now, not at the first row
+    assert texts.files is not None
+    return texts
+
+
+def view(index: Table, texts: Texts, selection: Selection, features: Features, *, in_memory: bool) -> Table:
+    """The view of rows of an index.
+
+    Args:
+        features: of the columns, in their order; a user may have given them.
+        in_memory: decode them all.
+    """
     columns = shown_columns(selection.schema, features)
     found = ViewTable(Recipe(index, texts, columns, replace(selection.shape, columns=None)))
     return InMemoryTable(found.in_memory()) if in_memory else found

@@ -95,8 +95,8 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
 
     @property
     def num_rows(self) -> int:
-        """Rows of the index."""
-        return int(self._offsets[-1])
+        """Rows of the index; as Arrow has it, none where there are no columns."""
+        return int(self._offsets[-1]) if self.recipe.columns else 0
 
     @property
     def num_columns(self) -> int:

@@ -35,12 +35,11 @@ from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
+from coig_p.views.identity import AGAIN, KEYS, difference, identity
 
 VERSION = 2
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
 _FILE, _FACTS = "texts.arrow", "facts.json"
-_SAMPLES, _SAMPLE = 64, 4096  # how many places are looked at on opening, and bytes of each
-_AGAIN = 'Load again with download_mode="force_redownload", which makes it anew'
 QUERY_COLUMNS = ("query", "messages", "tools", "query_id", "domain")
 RESPONSE_COLUMNS = ("text", "extra", "model")
 _TYPES = dict.fromkeys((*QUERY_COLUMNS, *RESPONSE_COLUMNS), pa.string()) | {"messages": pa.list_(TURN_TYPE)}
@@ -168,13 +167,8 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
                     total[name] += int(lengths.sum())
                 empty -= {name for name, one in _columns(batch).items() if one.null_count < len(one)}
         stream.flush()
-    status = path.stat()
-    return {
+    return identity(path, hashing.digest.hexdigest()) | {
         "version": VERSION,
-        "sha256": hashing.digest.hexdigest(),
-        "bytes": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "samples": _samples(path, status.st_size),
         "batches": batches,
         "most": most,
         "total": total,
@@ -212,30 +206,21 @@ def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
-def _samples(path: Path, size: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for place in np.linspace(0, max(0, size - _SAMPLE), _SAMPLES).astype(np.int64).tolist():
-            stream.seek(place)
-            digest.update(stream.read(_SAMPLE))
-    return digest.hexdigest()
-
-
 def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         if facts["version"] != VERSION or not all(
-            name in facts for name in ("sha256", "bytes", "mtime_ns", "samples", "batches", "most", "total", "empty")
+            name in facts for name in (*KEYS, "batches", "most", "total", "empty")
         ):
             raise ValueError("other facts")
         if facts["folder"] != folder.name:
             raise ValueError(f"they are of {facts['folder']}")
         return dict(facts)
     except FileNotFoundError:
-        raise StoreError(folder, f"the texts of a lazy dataset are no longer there. {_AGAIN}") from None
+        raise StoreError(folder, f"the texts of a lazy dataset are no longer there. {AGAIN}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            folder, f"what is known of the texts of a lazy dataset cannot be read: {error}. {_AGAIN}"
+            folder, f"what is known of the texts of a lazy dataset cannot be read: {error}. {AGAIN}"
         ) from None
 
 
@@ -268,32 +253,29 @@ class TextFile:
         status = os.fstat(self.descriptor)
         self._seen = (status.st_size, status.st_mtime_ns)
         try:
-            if status.st_size != self.facts["bytes"]:
-                raise self._changed(f"has {status.st_size:,} bytes in place of {self.facts['bytes']:,}")
-            if _samples(path, status.st_size) != self.facts["samples"]:
-                raise self._changed("was changed since it was written")
-            if (whole or status.st_mtime_ns != self.facts["mtime_ns"]) and _sha256(path) != kept.sha256:
-                raise self._changed("was changed since it was written")
+            different = difference(path, self.facts, whole=whole)
+            if different is not None:
+                raise self._changed(different)
             self.reader = pa.ipc.open_file(pa.memory_map(str(path)))
             sizes = np.array(self.facts["batches"], dtype=np.int64).reshape(-1, 2)
             if self.reader.num_record_batches != len(sizes) or not self.reader.schema.equals(PAIRING_SCHEMA):
                 raise self._changed("is not what its facts say")
         except DAMAGE as error:
-            os.close(self.descriptor)
+            self.close()
             raise self._changed(f"cannot be read: {error}") from None
         except BaseException:
-            os.close(self.descriptor)
+            self.close()
             raise
         self.queries, self.responses = (np.concatenate([[0], np.cumsum(sizes[:, at])]) for at in (0, 1))
         self._columns: dict[int, dict[str, pa.Array]] = {}
 
     def _changed(self, what: str) -> StoreError:
-        return StoreError(self.kept.folder, f"{_FILE}, the texts of a lazy dataset, {what}. {_AGAIN}")
+        return StoreError(self.kept.folder, f"{_FILE}, the texts of a lazy dataset, {what}. {AGAIN}")
 
     def close(self) -> None:
-        """Free what only looking at it needed."""
-        os.close(self.descriptor)
-        self.descriptor = -1
+        """Free what only looking at it needed. Once: the number may be another file's by then."""
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if getattr(self, "descriptor", -1) >= 0:
@@ -315,14 +297,6 @@ class TextFile:
         if found is None:
             found = self._columns[at] = _columns(self.batch(at))
         return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 _open: dict[Kept, TextFile] = {}
@@ -436,7 +410,7 @@ class Texts:
         return file.columns(own)[name].slice(number - bounds[at], 1)
 
     def _foreign(self) -> StoreError:
-        return StoreError(self.kept[0].folder, f"an index names texts that are not there. {_AGAIN}")
+        return StoreError(self.kept[0].folder, f"an index names texts that are not there. {AGAIN}")
 
     def gather(self, name: str, numbers: Index) -> pa.Array:
         """Values by their numbers, which are of queries or of responses.

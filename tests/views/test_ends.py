@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -12,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import coig_p
-from coig_p.errors import StoreError
+from coig_p.errors import StoreError, UsageError
+from coig_p.views.texts import Kept, TextFile
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of datasets' own calls of Arrow
 
@@ -90,6 +94,63 @@ def test_texts_that_changed_between_two_opens(store: Path, cache: str, how: str)
     assert 'download_mode="force_redownload"' in said
     assert run("force_redownload") == rows
     assert run() == rows
+
+
+def of_another_config(path: Path) -> None:
+    other = next(one for one in path.parent.parent.parent.parent.glob("math-*") if one not in path.parents)
+    shutil.copy(next(other.rglob(path.name)), path)
+
+
+@pytest.mark.parametrize("name", ["coig-p-train.arrow", "texts.json"])
+@pytest.mark.parametrize("damage", [damage_cut, damage_other, of_another_config, Path.unlink])
+def test_an_index_that_changed_is_an_error(load: Any, cache: str, name: str, damage: Callable[[Path], None]) -> None:
+    whole = load(lazy=True).to_list()
+    index = Path(load(lazy=True).cache_files[0]["filename"])
+    load(lazy=True, threshold=3)
+    damage(index.with_name(name))
+    with pytest.raises(StoreError, match="force_redownload"):
+        load(lazy=True)
+    assert load(lazy=True, download_mode="force_redownload").to_list() == whole
+
+
+def test_a_refused_file_is_closed_once(load: Any, cache: str, tmp_path: Path) -> None:
+    load(lazy=True)
+    path = texts_of(cache)
+    kept = Kept(str(path.parent), json.loads((path.parent / "facts.json").read_text())["sha256"])
+    damage_cut(path)
+    with (tmp_path / "another").open("wb") as before:
+        number = before.fileno()
+    with pytest.raises(StoreError) as error:
+        TextFile(kept)
+    with (tmp_path / "mine").open("wb") as mine:
+        assert mine.fileno() == number
+        del error
+        gc.collect()
+        os.fstat(number)  # still open
+
+
+def test_rows_that_are_prepared_as_parquet_are_refused(store: Path, cache: str) -> None:
+    builder = datasets.load_dataset_builder("coig-p", "math", data_dir=str(store), lazy=True, cache_dir=cache)
+    with pytest.raises(UsageError, match="to_parquet"):
+        builder.download_and_prepare(str(Path(cache, "out")), file_format="parquet")
+    assert not Path(cache, "out").exists()
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_no_rows_need_no_file(load: Any, shuffled: bool) -> None:
+    lazy, copied = load(lazy=True), load()
+    if shuffled:
+        lazy, copied = lazy.shuffle(seed=1), copied.shuffle(seed=1)
+    folder = Path(load(lazy=True).cache_files[0]["filename"]).parent
+    for key in (slice(3, 2), slice(len(lazy), None), [], range(0), np.zeros(0, np.int64)):
+        assert lazy[key] == copied[key] == {name: [] for name in copied.column_names}
+    assert lazy.__getitems__([]) == copied.__getitems__([])
+    for none in (lambda row: False, lambda margin: False):
+        named = "margin" if "margin" in none.__code__.co_varnames else None
+        found, other = (one.filter(none, input_columns=named) for one in (lazy, copied))
+        assert found.to_pandas().equals(other.to_pandas())
+    assert len(lazy.select_columns([])) == len(copied.select_columns([]))
+    assert not list(folder.glob("cache-view-*"))
 
 
 def test_a_copied_cache_is_hashed_and_read(load: Any, store: Path, cache: str, tmp_path: Path) -> None:

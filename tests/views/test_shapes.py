@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from conversations import as_json, turn
+from conversations import as_json, conversation_rows, turn
 from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,10 +103,9 @@ def both(stores: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
         if shape not in made:
             kind, options = SHAPES[shape]
             keywords = {"data_dir": str(stores[kind]), "split": "train", "cache_dir": cache, "threshold": 1, **options}
-            made[shape] = (
-                coig_p.load_dataset("all", lazy=True, **keywords),
-                coig_p.load_dataset("all", **keywords),
-            )
+            coig_p.load_dataset("all", lazy=True, **keywords)
+            lazy = coig_p.load_dataset("all", lazy=True, **keywords)  # from the cache
+            made[shape] = lazy, coig_p.load_dataset("all", **keywords)
         return made[shape]
 
     return load
@@ -144,6 +144,18 @@ def test_chains_of_operations(both: Any, shape: str, steps: list[tuple[str, int]
     for name, number in steps:
         lazy, copied = STEPS[name](lazy, number), STEPS[name](copied, number)
     assert rows_of(lazy) == rows_of(copied)
+
+
+@settings(max_examples=10)
+@given(rows=conversation_rows(), form=st.sampled_from(["conversational", "ranked_conversational"]))
+def test_whatever_is_said_is_shown(rows: list[Row], form: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        here = make_store(Path(folder) / "store", rows, rows_per_shard=2, rows_per_group=1)
+        keywords = {"data_dir": str(here), "split": "train", "cache_dir": f"{folder}/cache", "format": form}
+        lazy, copied = (coig_p.load_dataset("all", lazy=lazy, **keywords) for lazy in (True, False))
+        assert lazy.features == copied.features
+        assert lazy.to_list() == copied.to_list() == [lazy[at] for at in range(len(lazy))]
+        assert lazy[::-1] == copied[::-1]
 
 
 @pytest.mark.parametrize("shape", ["tools", "lists of turns with tools", "the last turn"])
