@@ -6,12 +6,15 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import JOBS, many
+from jobs import JOBS, Made, many
+from killed_jobs import Losing
 
 from coig_p.engine.local import in_order
 from coig_p.engine.ray import RayExecutor, _is_about_token
@@ -73,9 +76,32 @@ def test_a_node_that_is_lost_takes_nothing_along(cluster: Any, tmp_path: Path) -
         found = list(in_order(_Waiting(seen, other.node_id), range(8), engine))
         losing.join()
         store = many(tmp_path / "store")
-        assert JOBS["check"](store, tmp_path / "two", engine=engine) == JOBS["check"](store, tmp_path / "one")
+        for name, call in (("clean", 150), ("export with labels", 60)):
+            out = tmp_path / name / "out"
+            made = _losing_one(cluster, engine, partial(JOBS[name], store, out), tmp_path / f"lost-{name}", call)
+            assert made == JOBS[name](store, tmp_path / "one" / name), name
+            assert [path.name for path in out.parent.iterdir()] == ["out"], name
     assert [number for number, _ in found] == list(range(8))
     assert other.node_id not in {node for _, node in found}, "what it was at was done again elsewhere"
+
+
+def _losing_one(cluster: Any, engine: RayExecutor, job: Callable[..., Made], marker: Path, call: int) -> Made:
+    """What a job makes of whose two nodes one is lost while a task there is at that call."""
+    node = cluster.add_node(num_cpus=1)
+    losing = Losing(engine, node.node_id, marker, call)
+
+    def lose() -> None:
+        assert losing.wait(), "no task was there"
+        cluster.remove_node(node, allow_graceful=False)
+
+    with ThreadPoolExecutor(1) as watch:
+        lost = watch.submit(lose)
+        try:
+            made = job(engine=losing)
+        finally:
+            losing.over = True
+        lost.result()
+    return made
 
 
 class _Waiting:
