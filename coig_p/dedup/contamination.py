@@ -36,7 +36,7 @@ from coig_p.store.reading import part_of
 from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
-from coig_p.validation.findings import FINDINGS, Report, make_findings, redacted, sorting
+from coig_p.validation.findings import FINDINGS, Report, make_findings, redacted_beginning, sorting
 from coig_p.validation.rules import Rule
 
 _SHOWN = 40
@@ -275,7 +275,7 @@ def with_contamination(
 
 
 def _shown(text: str) -> str:
-    return redacted(text)[:_SHOWN]
+    return redacted_beginning(text, _SHOWN)
 
 
 def _excerpt(hit: Hit, where: str, text: str) -> str:
