@@ -174,13 +174,8 @@ def _look_in(root: Path, prompts: Blocks, answers: Blocks, file: StoreFile) -> _
                 query = hash64(f"{place['domain']}\0{place['query_id']}")
                 held += [(hit.number, query, number, rank, hit.share) for rank, hit in enumerate(telling)]
         responses += len(flat)
-    columns = list(zip(*held, strict=True)) or [[] for _ in _HELD]
-    return _There(
-        _findings(found),
-        pa.Table.from_pylist(holding, _HOLDING),
-        pa.table(list(map(list, columns)), schema=_HELD),
-        responses,
-    )
+    columns = [[one[at] for one in held] for at in range(len(_HELD))]
+    return _There(_findings(found), pa.Table.from_pylist(holding, _HOLDING), pa.table(columns, schema=_HELD), responses)
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> pa.Table:

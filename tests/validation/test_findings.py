@@ -210,7 +210,7 @@ def test_findings_that_are_sorted_by_files_are_the_same(tmp_path: Path, monkeypa
     store = make_store(tmp_path / "store", twin(), rows_per_shard=5)
     whole = check(store)
     written = []
-    for at, in_memory in enumerate((1 << 25, 1 << 12)):
+    for at, in_memory in enumerate((1 << 25, 1 << 8)):
         monkeypatch.setattr(engine_sorting, "IN_MEMORY", in_memory)
         found = check(store)
         assert found.findings.equals(whole.findings)
