@@ -36,7 +36,7 @@ from coig_p.store.reading import part_of
 from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
-from coig_p.validation.findings import FINDINGS, Report, make_findings, redacted, sorting
+from coig_p.validation.findings import FINDINGS, Report, make_findings, redacted_beginning, sorting
 from coig_p.validation.rules import Rule
 
 _SHOWN = 40
@@ -174,13 +174,8 @@ def _look_in(root: Path, prompts: Blocks, answers: Blocks, file: StoreFile) -> _
                 query = hash64(f"{place['domain']}\0{place['query_id']}")
                 held += [(hit.number, query, number, rank, hit.share) for rank, hit in enumerate(telling)]
         responses += len(flat)
-    columns = list(zip(*held, strict=True)) or [[] for _ in _HELD]
-    return _There(
-        _findings(found),
-        pa.Table.from_pylist(holding, _HOLDING),
-        pa.table(list(map(list, columns)), schema=_HELD),
-        responses,
-    )
+    columns = [[one[at] for one in held] for at in range(len(_HELD))]
+    return _There(_findings(found), pa.Table.from_pylist(holding, _HOLDING), pa.table(columns, schema=_HELD), responses)
 
 
 def _findings(found: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -275,7 +270,7 @@ def with_contamination(
 
 
 def _shown(text: str) -> str:
-    return redacted(text)[:_SHOWN]
+    return redacted_beginning(text, _SHOWN)
 
 
 def _excerpt(hit: Hit, where: str, text: str) -> str:

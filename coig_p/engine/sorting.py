@@ -38,7 +38,7 @@ class Sorting:
 
     schema: pa.Schema
     keys: Callable[[pa.Table], pa.Table]
-    in_memory: int = IN_MEMORY
+    in_memory: int = field(default_factory=lambda: IN_MEMORY)
     tables: list[pa.Table] = field(default_factory=list)
     runs: list[pa.Table] = field(default_factory=list)
     _size: int = 0

@@ -53,6 +53,7 @@ _AROUND = 20  # characters shown on either side of an offset
 _LONGEST_SECRET = 64
 _INSTANCE = 80  # characters of an excerpt in a notebook
 _SECRET = re.compile(r"\d(?:[ -]?\d){5,}[Xx]?|[\w.%+-]+[@＠][\w.-]+")
+_NO_SECRET = re.compile(r"[^\w.%+@＠ -]")  # a character that no secret has
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,12 @@ class Report:
 def redacted(text: str) -> str:
     """`text` without the numbers and addresses that might be somebody's."""
     return _SECRET.sub(lambda found: "*" * len(found[0]), text)
+
+
+def redacted_beginning(text: str, size: int) -> str:
+    """`redacted(text)[:size]`, without a look at the rest of the text."""
+    end = _NO_SECRET.search(text, size)
+    return redacted(text if end is None else text[: end.start()])[:size]
 
 
 def make_findings(

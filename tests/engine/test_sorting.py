@@ -1,4 +1,4 @@
-"""Rows sorted by files are those sorted in memory, and those that Python sorts; so is a file that is written of them."""
+"""Rows sorted by files are those sorted in memory, and those that Python sorts; so is what is written of them."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from make import Rows, make_store, twin
 from strategies import examples
 
 import coig_p.validation
+from coig_p.engine import sorting as engine_sorting
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.batch import Observed
@@ -25,7 +26,8 @@ from coig_p.store.manifest import Manifest
 from coig_p.validation import FINDINGS, RULES, Counts, Report, Rule, check, load_rules
 from coig_p.validation.checks import CHECKS
 from coig_p.validation.checks.rows import BatchView, Spot
-from coig_p.validation.findings import from_spots, make_findings, ordered
+from coig_p.validation.findings import from_spots, make_findings, ordered, redacted, redacted_beginning
+from coig_p.validation.report import write_report
 
 RULE = Rule("<b>", "error", ("response",), "<script>alert(1)</script>", "rows", {})
 
@@ -196,3 +198,23 @@ def test_a_shard_that_breaks_in_another_process_is_named(tmp_path: Path) -> None
 def test_rules_are_read_and_not_registered() -> None:
     with patch.dict("coig_p.validation.rules.RULES", clear=True):
         assert load_rules() == {}
+
+
+@examples(200)
+@given(st.text(st.sampled_from("甲a1 -@.+，X＠\n"), max_size=40), st.integers(0, 12))
+def test_the_beginning_is_redacted_as_the_whole_text_is(text: str, size: int) -> None:
+    assert redacted_beginning(text, size) == redacted(text)[:size]
+
+
+def test_findings_that_are_sorted_by_files_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path / "store", twin(), rows_per_shard=5)
+    whole = check(store)
+    written = []
+    for at, in_memory in enumerate((1 << 25, 1 << 8)):
+        monkeypatch.setattr(engine_sorting, "IN_MEMORY", in_memory)
+        found = check(store)
+        assert found.findings.equals(whole.findings)
+        assert bool(found.findings.nbytes > in_memory) == bool(at)  # so that there were files
+        write_report(found, tmp_path / str(at))
+        written.append([path.read_bytes() for path in sorted((tmp_path / str(at)).iterdir())])
+    assert written[0] == written[1]
