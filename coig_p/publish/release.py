@@ -396,7 +396,7 @@ def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapp
         own = by_domain.setdefault(domain, {})
         if len(own) == PREVIEWED or read[domain] >= _EXAMPLE_AMONG:
             continue
-        rows = next(pq.ParquetFile(root / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
+        rows = next(pq.ParquetFile(root.absolute() / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
         read[domain] += len(rows)
         for row in map(_as_text, rows):
             first = first or row

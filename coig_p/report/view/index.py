@@ -178,7 +178,7 @@ def _kept(store: Store, folder: Path) -> Index | None:
     """What is kept; None where there is none, or none that can be read."""
     try:
         told = json.loads((folder / _COUNTS).read_text(encoding="utf-8"))
-        table = pq.read_table(folder / _TABLE, memory_map=True)
+        table = pq.read_table(folder.absolute() / _TABLE, memory_map=True)
         if not table.schema.remove_metadata().equals(QUERIES):
             return None
         return Index(
