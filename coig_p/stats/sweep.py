@@ -39,7 +39,7 @@ from coig_p.stats.results import SecondJudge, as_json_text, as_percent, describe
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewards import check_rewards
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -190,7 +190,7 @@ def sweep(
         warn_unreachable(steps, opened.manifest, config)
     check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps, second)
-    workers = workers_for(files, num_proc, engine, alone=Threads())
+    workers = workers_for(files, num_proc, engine, alone=remote_threads(opened.path) or Threads())
     for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files, workers):
         seen.merge(part)
         advance(file.rows or 0)

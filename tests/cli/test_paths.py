@@ -54,13 +54,9 @@ def test_nothing_is_written_to_a_folder_that_is_called_as_a_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for words in (
-        ["clean", BUNDLED, "--out"],
-        ["export", BUNDLED, "--for", "trl-dpo", "--out"],
-        ["pairs", BUNDLED, "--out"],
-    ):
+    for words in (["clean", BUNDLED], ["export", BUNDLED, "--for", "trl-dpo"], ["pairs", BUNDLED]):
         for name in ("hf://datasets/org/new.jsonl", "modelscope://org/new.jsonl"):
-            said = run(*words, name, code=2).stderr
+            said = run(*words, "--out", name, code=2).stderr
             assert said.startswith(f"error: {name} is the address of a repository")
     assert list(tmp_path.iterdir()) == []
 
