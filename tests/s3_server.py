@@ -86,8 +86,10 @@ def _half(app: Any, environ: dict[str, Any], start_response: Any) -> Iterator[by
 def serving(faults: Faults | None = None) -> Iterator[dict[str, Any]]:
     """Options of s3fs for a server with an empty bucket, which ends with the block."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from s3fs import S3FileSystem
     from werkzeug.serving import make_server
 
+    S3FileSystem.clear_instance_cache()  # a client keeps the server that the environment named when it was made
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     app: Any = DomainDispatcherApplication(create_backend_app)
     app = faults.over_all(app) if faults else app

@@ -25,7 +25,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
-from coig_p.core.objects import ObjectPath, is_url, url_of
+from coig_p.core.objects import ObjectPath, is_repository, is_url, url_of
 from coig_p.core.upload import upload_file, uploaded
 from coig_p.errors import UsageError, WorkersLost
 
@@ -78,7 +78,7 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent, prefix)
-        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent)
+        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent.absolute())
         temporary = Path(name)
         _unfinished[temporary] = os.getpid()
         lock = None
@@ -141,7 +141,8 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = F
         if lasting is not None and lock is not None:
             temporary = lasting
         else:
-            temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+            # Absolute: Arrow takes a path that begins as run:1 for a URL.
+            temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent.absolute()))
         with _gone_after(temporary, lock):
             yield temporary
             _kept.discard(temporary)
@@ -186,7 +187,7 @@ def is_kept(temporary: Path) -> bool:
 def _lasting_name(target: Path) -> Path:
     """The temporary name that every resumable writer of a target uses."""
     told = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
-    return target.with_name(f"{_prefix(target)}{told}{_LASTING}")
+    return target.with_name(f"{_prefix(target)}{told}{_LASTING}").absolute()
 
 
 def _taken_up(temporary: Path, target: Path) -> int | None:
@@ -340,14 +341,24 @@ def _naming(target: Path) -> Iterator[None]:
 def _check_replaceable(target: Path, *, directory: bool) -> None:
     """Raise UsageError where a rename would replace something else than a file, or a directory, of that name."""
     what = "directory" if directory else "file"
-    if is_url(str(target)):
-        raise UsageError(
-            f"{url_of(target)} is the address of an object store, and this is written to folders: name one"
-        )
+    check_local(target)
     if target.is_symlink():
         raise UsageError(f"{target} is a symbolic link: name the {what} itself")
     if target.exists() and not (target.is_dir() if directory else target.is_file()):
         raise UsageError(f"{target} is not a {what}: choose another place")
+
+
+def check_local(target: Path) -> None:
+    """Raise UsageError where something would be written to a folder that is called as an address."""
+    if is_url(str(target)):
+        raise UsageError(
+            f"{url_of(target)} is the address of an object store, and this is written to folders: name one"
+        )
+    if is_repository(str(target)):
+        raise UsageError(
+            f"{url_of(target)} is the address of a repository, and this is written to folders: name one, and publish "
+            "what is there with: coigp-publish"
+        )
 
 
 def _umask() -> int:
@@ -379,7 +390,7 @@ def _lock(temporary: Path) -> int | None:
 
 
 def _remove_leftovers(parent: Path, prefix: str, but: Path | None = None) -> None:
-    for leftover in parent.glob(f"{escape(prefix)}*{_SUFFIX}"):
+    for leftover in parent.absolute().glob(f"{escape(prefix)}*{_SUFFIX}"):
         if leftover.is_symlink() or leftover == but:
             continue
         with contextlib.suppress(OSError):  # locked: somebody is writing it right now

@@ -169,7 +169,7 @@ class Cached:
         self.path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.parquet"
         self.known: dict[bytes, Any] = {}
         if self.path.is_file():
-            table = pq.read_table(self.path)
+            table = pq.read_table(self.path.absolute())
             vectors = table.column("vector").combine_chunks()
             stacked = vectors.values.to_numpy().reshape(len(vectors), -1)
             self.known = dict(zip(table.column("text").to_pylist(), stacked, strict=True))

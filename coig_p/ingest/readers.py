@@ -450,7 +450,7 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     file, row, size = str(path), 0, path.stat().st_size
     try:
         with ExitStack() as stack:
-            source = stack.enter_context(path.open("rb")) if is_object(path) else path
+            source = stack.enter_context(path.open("rb")) if is_object(path) else path.absolute()
             parquet = stack.enter_context(pq.ParquetFile(source))
             check_schema(file, parquet.schema_arrow)
             check_bomb(parquet, source, _PARQUET_ROWS)

@@ -407,7 +407,7 @@ def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapp
         own = by_domain.setdefault(domain, {})
         if len(own) == PREVIEWED or read[domain] >= _EXAMPLE_AMONG:
             continue
-        rows = next(pq.ParquetFile(root / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
+        rows = next(pq.ParquetFile(root.absolute() / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
         read[domain] += len(rows)
         suspect = _told_of(report, [row["query_id"] for row in rows])
         for row in map(_as_text, rows):

@@ -74,7 +74,7 @@ def _copy(store: Path, root: Path, file: StoreFile) -> StoreFile:
 
 def _without_texts(root: Path, file: StoreFile) -> StoreFile:
     """The file anew, without the columns that hold texts."""
-    path = root / file.path
+    path = root.absolute() / file.path
     try:
         with pq.ParquetFile(path) as found:
             check_bomb(found, path)

@@ -170,7 +170,7 @@ def expected_rows(release: Release) -> RowCounts:
         for file in files:
             try:
                 if file.path not in held:
-                    held[file.path] = pq.read_metadata(file.source).num_rows
+                    held[file.path] = pq.read_metadata(file.source.absolute()).num_rows
             except pa.ArrowInvalid as error:
                 raise DataError(f"{file.path}, of config {config}, is not readable as Parquet: {error}") from None
             counts[split] = counts.get(split, 0) + held[file.path]

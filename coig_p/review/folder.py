@@ -310,7 +310,7 @@ def read_key(review: Review) -> list[KeyRow]:
     """
     path = review.path / KEY
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
             if file.schema_arrow.remove_metadata() != KEY_SCHEMA:
                 raise DataError(f"{path}: its columns are not those of a key. Draw the review anew: coigp review draw")
             rows = file.read().to_pylist()

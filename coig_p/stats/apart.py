@@ -28,7 +28,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
 from coig_p.stats.two_judges import Compared, Scored, compared_by_both, scored_by_both
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -289,7 +289,7 @@ def most_apart(
     files = store.selected_files(domains)
     found = MostApart(number)
     work = partial(_of_shard, store.path, places, number, config)
-    for file, part in in_order(work, files, workers_for(files, num_proc)):
+    for file, part in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
         found.merge(part)
         advance(file.rows or 0)
     return found

@@ -33,7 +33,7 @@ from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdi
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
 from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -73,7 +73,7 @@ def statistics(
     files = opened.selected_files(domains, split)
     check_counted(files, config.multi_turn)
     counted = StatisticsCounts.nothing(config, files)
-    workers = workers_for(files, num_proc, engine, alone=Threads())
+    workers = workers_for(files, num_proc, engine, alone=remote_threads(opened.path) or Threads())
     for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
         counted.merge(part)
         advance(file.rows or 0)

@@ -37,7 +37,7 @@ from coig_p.stats.identities import (
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import leaves
 from coig_p.store.rewards import REWARDS, reward_path
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -80,14 +80,14 @@ def compare_stores(
         known = _Known(store.manifest, before_pairs)
         own = [file for file in store.data_files() if not _taken(left, known.of(file))]
         read = partial(_keyed, store.path, pairs[side])
-        for file, part in in_order(read, own, workers_for(own, num_proc)):
+        for file, part in in_order(read, own, workers_for(own, num_proc, alone=remote_threads(store.path))):
             seen.add(side, str(file.domain), part)
             advance(file.rows or 0)
     left = Counter(shared)
     known = _Known(after.manifest, before_pairs)
     both = [file for file in after.data_files() if _taken(left, known.of(file))]
     read_once = partial(_counted, after.path, old_pairs, new_pairs)
-    for file, counted in in_order(read_once, both, workers_for(both, num_proc)):
+    for file, counted in in_order(read_once, both, workers_for(both, num_proc, alone=remote_threads(after.path))):
         seen.count(str(file.domain), counted)
         advance(2 * (file.rows or 0))
     domains = list(dict.fromkeys([*after.manifest.domains, *before.manifest.domains]))

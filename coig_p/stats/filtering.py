@@ -32,7 +32,7 @@ from coig_p.stats.distribution import distribution
 from coig_p.stats.intervals import Moments, moments, no_moments, share
 from coig_p.stats.results import Filtered, MarginBin, as_json_text, as_percent, described, flat_frame, plain
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -118,7 +118,7 @@ def filter_effect(
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains, split)
     found = {str(file.domain): FilterCounts() for file in files}
-    workers = workers_for(files, num_proc, engine, alone=Threads())
+    workers = workers_for(files, num_proc, engine, alone=remote_threads(opened.path) or Threads())
     for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
         found[str(file.domain)].merge(part)
         advance(file.rows or 0)

@@ -25,7 +25,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, times
 from coig_p.stats.said import PERSON, Opinions
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -158,7 +158,7 @@ def judge_sums(
     files = store.selected_files(domains)
     found = Judged()
     work = partial(_of_shard, store.path, person, added or {})
-    for file, part in in_order(work, files, workers_for(files, num_proc)):
+    for file, part in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
         found.merge(part)
         advance(file.rows or 0)
     return found

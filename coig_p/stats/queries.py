@@ -23,7 +23,7 @@ from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.disagreement import disagreements
 from coig_p.store.conversations import content_lengths, contents
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -88,7 +88,7 @@ def query_table(
     files = store.selected_files(domains, split)
     tables = [QUERIES.empty_table()]
     work = partial(_of_shard, store.path, places)
-    for file, table in in_order(work, files, workers_for(files, num_proc)):
+    for file, table in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
         tables.append(table)
         advance(file.rows or 0)
     return pa.concat_tables(tables)

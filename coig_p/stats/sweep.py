@@ -39,7 +39,7 @@ from coig_p.stats.results import SecondJudge, as_json_text, as_percent, describe
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewards import check_rewards
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -179,7 +179,8 @@ def sweep(
     check_judges(config, opened.manifest.judges)
     warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)
-    with held(workers_for(files, num_proc, engine, alone=Threads())) as workers:
+    alone = remote_threads(opened.path) or Threads()
+    with held(workers_for(files, num_proc, engine, alone=alone)) as workers:
         if thresholds is None:
             largest = 0.0
             if config.labels == "comparisons" or not any(file.scores for file in files):  # compared alone

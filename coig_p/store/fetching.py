@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, cast
 
 from coig_p.core.objects import ObjectPath, as_path
-from coig_p.engine.ahead import ahead
+from coig_p.engine.local import Threads, in_order
 from coig_p.store.locate import Location
 from coig_p.store.reading import fetch
 
+AT_ONCE = 3  # each of up to 32 MiB; one connection gives less than a load can take
 Opens = Callable[[], AbstractContextManager[Any]]
 
 
@@ -32,8 +33,11 @@ def opened_in_turn(
         yield from (partial(opened, url) for url in urls)
         return
     sizes = {location.url(file): file.bytes for file in location.manifest.data_files()}
-    made = (fetch(cast(ObjectPath, as_path(url, location.storage_options)), sizes[url]) for url in urls)
-    for one in ahead(made) if urls[1:] else made:
+
+    def fetched(url: str) -> Any:
+        return fetch(cast(ObjectPath, as_path(url, location.storage_options)), sizes[url])
+
+    for _, one in in_order(fetched, urls, Threads(AT_ONCE, only_read=True)):
         yield partial(_given, one)
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coig_p.core.objects import ObjectPath, is_url, url_of
+from coig_p.core.atomic import check_local
+from coig_p.core.objects import ObjectPath
 from coig_p.core.upload import check_free
 from coig_p.errors import RemoteError, UsageError
 from coig_p.store.manifest import MANIFEST
@@ -87,6 +88,7 @@ def check_file(path: Path, what: str, overwrite: bool) -> None:
         if path.exists():
             _check_free(path, overwrite)
         return
+    check_local(path)
     _check_parents(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory: name a file")
@@ -133,10 +135,7 @@ def _is_store(folder: Path) -> bool:
 def check_folder_name(folder: Path) -> None:
     """Raise UsageError for -, which is standard output, and for a name that is not UTF-8."""
     check_name(folder)
-    if is_url(str(folder)):
-        raise UsageError(
-            f"{url_of(folder)} is the address of an object store, and this is written to folders: name one"
-        )
+    check_local(folder)
     if str(folder) == "-":
         raise UsageError("- is standard output, which takes one file: name a directory")
 

@@ -73,6 +73,8 @@ def open_shard(
         with ExitStack() as stack:
             if isinstance(source, ObjectPath):
                 source = stack.enter_context(source.open() if size is None else fetch(source, size))
+            elif isinstance(source, (str, os.PathLike)):
+                source = os.path.abspath(source)  # Arrow takes a relative path that begins as run:1 for a URL
             whole = _whole(source)
             shard = stack.enter_context(
                 pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None)

@@ -79,7 +79,7 @@ def read_findings(folder: Path) -> pa.Table:
     """
     path = folder / "findings.parquet"
     try:
-        found = pq.read_table(path)
+        found = pq.read_table(path.absolute())
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path}: no findings can be read: {error}. Make them with: coigp check --report") from None
     if not found.schema.remove_metadata().equals(FINDINGS):

@@ -12,6 +12,7 @@ from commands import TREE, run
 from coig_p.cli.paths import Here, Place
 from coig_p.core.objects import is_object, url_of
 from coig_p.errors import UsageError
+from coig_p.store.locate import BUNDLED
 
 PATHS = [(words, one) for words, command in TREE.items() for one in command.params if isinstance(one.type, click.Path)]
 
@@ -47,3 +48,25 @@ def test_both_slashes_are_shown() -> None:
     assert url_of(Path("hf://datasets/org/name@v1")) == "hf://datasets/org/name@v1"
     assert url_of(Path("file:///srv/a")) == "file:///srv/a"
     assert url_of(Path("/srv/a:/b")) == "/srv/a:/b"
+
+
+def test_nothing_is_written_to_a_folder_that_is_called_as_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["clean", BUNDLED], ["export", BUNDLED, "--for", "trl-dpo"], ["pairs", BUNDLED]):
+        for name in ("hf://datasets/org/new.jsonl", "modelscope://org/new.jsonl"):
+            said = run(*words, "--out", name, code=2).stderr
+            assert said.startswith(f"error: {name} is the address of a repository")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_may_be_called_as_a_url_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow takes a relative path that begins so for a URL."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("s3:a", "run:1"):
+        run("clean", BUNDLED, "--out", name)
+        run("check", name, "--report", f"{name}/../{name}-report")
+        run("pairs", name, "--out", f"{name}.parquet")
+        run("import", f"{name}.parquet", "--out", f"{name}-back")
+        run("export", name, "--for", "trl-dpo", "--num-proc", "1", "--out", f"{name}-dpo")

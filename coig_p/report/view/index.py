@@ -33,7 +33,7 @@ from coig_p.stats.matrix import Matrices
 from coig_p.stats.queries import QUERIES, query_table
 from coig_p.stats.sweep import sweep
 from coig_p.store.manifest import MANIFEST, StoreFile
-from coig_p.store.sharing import workers_for
+from coig_p.store.sharing import remote_threads, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
@@ -142,7 +142,7 @@ def _by_two(
     places = {file.path: at for at, file in enumerate(files)}
     config = config.with_defaults(store.manifest)
     work = partial(_of_shard, store.path, config, places, apart.most)
-    for file, (own, own_apart) in in_order(work, files, workers_for(files, num_proc)):
+    for file, (own, own_apart) in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
         won.merge(own)
         apart.merge(own_apart)
         advance(file.rows or 0)
@@ -178,7 +178,7 @@ def _kept(store: Store, folder: Path) -> Index | None:
     """What is kept; None where there is none, or none that can be read."""
     try:
         told = json.loads((folder / _COUNTS).read_text(encoding="utf-8"))
-        table = pq.read_table(folder / _TABLE, memory_map=True)
+        table = pq.read_table(folder.absolute() / _TABLE, memory_map=True)
         if not table.schema.remove_metadata().equals(QUERIES):
             return None
         return Index(
