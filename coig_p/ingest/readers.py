@@ -20,6 +20,7 @@ from pathlib import Path
 from shlex import quote
 from typing import IO, Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -283,7 +284,7 @@ def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | Raw
                 data = data[:last]
             if data:
                 yield Lines(str(path), line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
-                line += data.count(b"\n")
+                line += int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
             if too_long:
                 message = f"the line is longer than {_LONGEST_LINE >> 20} MiB"
                 yield RawRow(str(path), line, "", ("too-long", message))

@@ -21,7 +21,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -172,20 +172,14 @@ def write_release(
         with resumable(out, None, {"command": "release", "store": store.content_hash()}) as journal:
             root = journal.root
             memory = dict(observed.memory)
-            with ends.pop_all():  # who writes there ends before the directory goes
+            with ends.pop_all(), ThreadPoolExecutor(1, "coig_p") as beside:  # who writes there ends before it goes
+                told = beside.submit(_write_told, root, store, counted_as, observed, report)
                 files = _write_shards(store, journal, pairs, shape, observed, memory, bar, workers)
-                pages = release_pages(store, counted_as, counted, swept, report, workers)
+                plots = told.result()
             if pairs is not None and pairs.calibrate is not None:
                 (root / CALIBRATION).write_bytes(pairs.calibrate.content())
             if pairs is not None and pairs.exclude is not None:
                 (root / EXCLUDED).write_bytes(pairs.exclude.content())
-            plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
-            _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
-            _write(root / "statistics.json", counted.to_json())
-            _write(root / "sweep.json", swept.to_json())
-            _write(root / "findings.json", _findings_json(report))
-            for name, page in pages.items():
-                _write(root / name, page)
             remembered = added(benchmark_checks(store.manifest), report.compared)
             manifest = replace(
                 with_checks(store.manifest, remembered),
@@ -237,6 +231,19 @@ def write_release(
                 sign_manifest(root, config.signer, comment_of(config.version))
             carry_over(root, store.path)
     return Store.open(out)
+
+
+def _write_told(root: Path, store: Store, counted_as: PairConfig, observed: StoreObserved, report: Report) -> list[str]:
+    """Write what is told of the store and needs no shard of pairs: plots, numbers and pages; the names of plots."""
+    counted, swept = observed.statistics, observed.sweep
+    plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
+    _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
+    _write(root / "statistics.json", counted.to_json())
+    _write(root / "sweep.json", swept.to_json())
+    _write(root / "findings.json", _findings_json(report))
+    for name, page in release_pages(store, counted_as, counted, swept, report).items():
+        _write(root / name, page)
+    return plots
 
 
 def _write_shards(
@@ -330,9 +337,8 @@ def _about_files(report: Report) -> str:
     """Which files are not as the manifest says, and what to do: nothing in them can be dropped."""
     own = pc.equal(report.findings.column("rule"), "files")
     found = report.findings.column("excerpt").filter(own).to_pylist()
-    shown = "; ".join(found[:_FILES_SHOWN]) + (
-        f" and {len(found) - _FILES_SHOWN} more" if len(found) > _FILES_SHOWN else ""
-    )
+    more = f" and {len(found) - _FILES_SHOWN} more" if len(found) > _FILES_SHOWN else ""
+    shown = "; ".join(found[:_FILES_SHOWN]) + more
     return (
         f"files: {shown}. Import or download again what is damaged or missing; move elsewhere what no manifest lists "
         "(a licence of your own is called LICENSE; CITATION.cff is made of card.toml)"

@@ -5,16 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from operator import itemgetter
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from coig_p.core.arrays import Floats, hash64
-from coig_p.engine.local import Processes, Workers, in_order
 from coig_p.errors import UnknownNameError
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
@@ -23,7 +19,6 @@ from coig_p.pairs.labels import Responses
 from coig_p.report.one_query import Place
 from coig_p.schema import RAW_SCHEMA, SCORE_GRID, without
 from coig_p.stats.apart import Apart, most_apart
-from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -60,32 +55,15 @@ def drawn(
     seed: int,
     advance: Advance,
     without: Collection[str | None] = (),
-    workers: Workers | None = None,
 ) -> list[Picked]:
     """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn.
 
     Args:
         without: query_ids that are not drawn.
-        workers: who looks; default: the caller's thread.
     """
-    numbers = {file.path: number for number, file in enumerate(store.data_files())}
-    work = partial(_first_keys, store.path, number, seed, frozenset(without))
-    best: list[tuple[int, Place]] = []
-    for file, keys in in_order(work, store.selected_files(domains), workers or Processes(1)):
-        own = ((key, Place(numbers[file.path], row)) for key, row in keys)
-        best = heapq.nsmallest(number, [*best, *own], key=itemgetter(0))
-        advance(file.rows or 0)
-    return [Picked(place, "") for _, place in best]
-
-
-def _first_keys(
-    root: Path, number: int, seed: int, without: Collection[str | None], file: StoreFile
-) -> list[tuple[int, int]]:
-    """The smallest keys of a shard's queries, and their rows."""
-    batches = shard_batches(root, file, ROWS_PER_GROUP, _BARE, threads=False)
-    ids = (query_id for batch in batches for query_id in batch.column("query_id").to_pylist())
-    keys = ((hash64(f"{seed} {query_id}"), row) for row, query_id in enumerate(ids) if query_id not in without)
-    return heapq.nsmallest(number, keys, key=itemgetter(0))
+    ids = ((batch.column("query_id")[at].as_py(), place) for place, batch, at in _rows(store, _BARE, domains, advance))
+    keys = ((hash64(f"{seed} {query_id}"), place) for query_id, place in ids if query_id not in without)
+    return [Picked(place, "") for _, place in heapq.nsmallest(number, keys, key=lambda one: one[0])]
 
 
 def disagreeing(

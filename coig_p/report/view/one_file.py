@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from coig_p.engine.local import Workers
 from coig_p.pairs.config import PairConfig
 from coig_p.report.captions import captions
 from coig_p.report.figures import statistics_plots, sweep_plots
@@ -84,19 +83,13 @@ def report_page(
 
 
 def release_pages(
-    store: Store,
-    config: PairConfig,
-    statistics: Statistics,
-    sweep: Sweep,
-    report: Report,
-    workers: Workers | None = None,
+    store: Store, config: PairConfig, statistics: Statistics, sweep: Sweep, report: Report
 ) -> dict[str, str]:
     """The HTML of a release by file name, in both languages. Of what a rule found it has counts alone.
 
     Args:
         config: which pairs it has.
         report: of its check; queries of which a rule has an error or a warning to tell are not in the sample.
-        workers: who draws it; default: the caller's thread.
 
     Raises:
         StoreError: a shard that cannot be read.
@@ -106,7 +99,7 @@ def release_pages(
         for row in report.findings.select(["query_id", "severity"]).to_pylist()
         if row["severity"] != "metric"
     }
-    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=suspect, workers=workers)
+    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=suspect)
     found = [read_query(store, one.place, config, most_pairs=MOST_PAIRS) for one in picked]
     pages = {}
     for language, name in PAGES.items():

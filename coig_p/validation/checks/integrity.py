@@ -188,9 +188,8 @@ def _different_10_grams(letters: npt.NDArray[np.uint32], sizes: Index, step: int
     place = np.arange(len(slot), dtype=np.uint16 if len(slot) < 1 << 16 else np.uint32)
     stays = np.empty(1 << bits, place.dtype)
     stays[slot] = place
-    stayed = stays.take(slot) == place
-    ranges = zip(first.tolist(), (first + held).tolist(), strict=True)
-    return np.array([np.count_nonzero(stayed[begin:end]) for begin, end in ranges], np.int64)
+    gone = np.flatnonzero(stays.take(slot) != place)
+    return np.asarray(held - (np.searchsorted(gone, first + held) - np.searchsorted(gone, first)))
 
 
 def _hashed_10_grams(letters: npt.NDArray[np.uint32], step: int) -> npt.NDArray[np.uint32]:
