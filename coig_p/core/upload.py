@@ -40,15 +40,16 @@ def check_free(target: ObjectPath, marker: str, what: str) -> None:
     Raises:
         RemoteError: the object store cannot be reached, or refused.
     """
-    if (target / marker).is_file():
+    names = {path.name for path in target.iterdir()}
+    if marker in names:
         raise UsageError(
             f"{target} exists, and an object store cannot put {what} in its place in one step, so that who reads it "
             f"never sees a mixture: choose a new name, or delete it first"
         )
-    note = _note(target)
+    note = _note(target) if NOTE in names else None
     if note is not None:
         _check_others(target, note)
-    elif target.exists():
+    elif names or target.is_file():
         raise UsageError(f"{target} exists and is not {what}: choose another place")
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from coig_p.core.objects import ObjectPath
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
 from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, Counts, read_rewards
-from coig_p.store.writing import sha256_of
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,27 @@ def look_at(root: Path, schema_version: int, item: tuple[StoreFile, StoreFile | 
 
 def _file_problem(root: Path, schema_version: int, file: StoreFile) -> str | None:
     path = root / file.path
-    if not path.is_file():
+    if not isinstance(path, ObjectPath) and not path.is_file():
         return "missing"
-    size = path.stat().st_size
+    try:
+        opened = path.open("rb")
+    except FileNotFoundError:
+        return "missing"
+    with opened as stream:  # once: of an object store it is fetched once
+        return _problem(stream, schema_version, file)
+
+
+def _problem(stream: io.BufferedReader, schema_version: int, file: StoreFile) -> str | None:
+    size = stream.seek(0, os.SEEK_END)
     if size != file.bytes:
         return f"{size} bytes, {file.bytes} in {MANIFEST}"
-    found = sha256_of(path)
+    stream.seek(0)
+    found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != file.sha256:
         return f"sha256 {found}, {file.sha256} in {MANIFEST}"
     if file.role in ("data", "pairs", REWARDS):
         try:
-            with path.open("rb") as stream:
-                footer = pq.read_metadata(stream)
+            footer = pq.read_metadata(stream)
         except DAMAGE as error:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:

@@ -31,12 +31,16 @@ class Marker(NamedTuple):
         """Whether a directory is of this kind."""
         path = folder / self.file
         try:
+            if isinstance(path, ObjectPath):
+                return self._are_in(path.read_first(_LOOKED_AT))
             if not path.is_file():  # to read a pipe would not end
                 return False
             with path.open("rb") as stream:
-                text = stream.read(_LOOKED_AT)
+                return self._are_in(stream.read(_LOOKED_AT))
         except OSError:
             return False
+
+    def _are_in(self, text: bytes) -> bool:
         return all(word in text for word in self.words)
 
 
