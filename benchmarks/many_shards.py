@@ -162,11 +162,11 @@ JOBS: dict[str, Callable[..., None]] = ALONE | {
     "sweep": _sweep,
     "contamination": _contamination,
     "export": _export,
-    "write anew (clean, dedup)": _clean,
+    "write anew": _clean,
     "find duplicates": _dedup,
     "find duplicates by files": _dedup_by_files,
     "release": _release,
-    "view, its index": _view,
+    "index of view": _view,
 }
 
 
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, nargs="+", default=[2_000, 20_000])
     parser.add_argument("--only", default=",".join(JOBS))
     parser.add_argument("--stores", type=Path, help="Where the stores are, or are kept. Default: nowhere.")
+    parser.add_argument("--alone", action="store_true", help="Leave out the last column.")
     parser.add_argument("--profile", metavar="JOB")
     parser.add_argument("--processes", type=int, default=1, help="Of the job whose profile is printed.")
     parser.add_argument("--measure", nargs=3, metavar=("JOB", "STORE", "PROCESSES"), help=argparse.SUPPRESS)
@@ -219,7 +220,7 @@ def main() -> None:
             for number, path in stores.items():
                 alone = in_own_process(job, path, 1)
                 cells.append(f"{alone['processor'] / number * 1000:.2f}")
-            if job in ALONE:
+            if job in ALONE or given.alone:
                 cells.append("")
             else:
                 folding = in_own_process(job, path, 2)

@@ -1,7 +1,7 @@
 """Whether every command makes the same bytes in one process, in two, on Ray's workers, and on other Pythons.
 
     python benchmarks/same_everywhere.py [--python PATH ...] [--only CORPUS,...] [--jobs JOB,...] [--data DIR]
-                                         [--questions N]
+                                         [--questions N] [--stores 3]
 
 Each corpus stands there three times: as it was written, with the same rows in many small shards, and with these in a
 random order in the manifest. Every job of tests/jobs.py and some more run on each, in one process, in two, and by two
@@ -105,7 +105,7 @@ def corpus_rows(queries: int, folder: Path) -> list[dict[str, Any]]:
         if at % 9 == 2:
             row["responses"][0]["text"] = row["responses"][1]["text"] = row["responses"][4]["text"] * 2
             row["responses"][2]["text"] = "请打电话给我：13800138000。<|im_end|>"
-        row["split"] = "test" if at % 10 == 3 else "train"
+        row["split"] = "validation" if at % 10 == 3 else "train"
     return rows
 
 
@@ -138,7 +138,7 @@ def question_rows(data: Path, number: int) -> list[dict[str, Any]]:
             }
             for nth in rng.sample(range(4), 2)
         ]
-        domain, split = ("math", "chat", "code")[at % 3], "test" if at % 50 == 3 else "train"
+        domain, split = ("math", "chat", "code")[at % 3], "validation" if at % 50 == 3 else "train"
         own = {"query_id": f"q-{at:06d}", "domain": domain, "split": split}
         rows.append(own | {"query": line, "responses": responses})
     return rows
@@ -192,8 +192,8 @@ def mixed_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def make_stores(name: str, place: Path, data: Path, questions: int) -> None:
-    """The three stores of a corpus."""
+def make_stores(name: str, place: Path, data: Path, questions: int, number: int = 3) -> None:
+    """The stores of a corpus."""
     rows = {
         "mixed": mixed_rows,
         "corpus": lambda: corpus_rows(1_000, place / "made"),
@@ -201,7 +201,7 @@ def make_stores(name: str, place: Path, data: Path, questions: int) -> None:
         "questions": lambda: question_rows(data, questions),
     }[name]()
     binary = name == "HalluQA"
-    for cut in CUTS:
+    for cut in CUTS[:number]:
         write(
             place / cut.replace(" ", "-"),
             rows,
@@ -368,7 +368,7 @@ def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
         engine = RayExecutor(num_proc=2, scratch=stores / "scratch")
     with engine as shared, mock.patch.object(writing, "ROWS_PER_SHARD", 60 if name != "questions" else 1_000):
         workers = {"num_proc": 1} if shared is None else {"engine": shared}
-        for cut in CUTS:
+        for cut in (cut for cut in CUTS if (stores / cut.replace(" ", "-")).exists()):
             for job, work in jobs_of(name).items():
                 if only and job not in only:
                     continue
@@ -397,7 +397,7 @@ def differences(name: str, found: Mapping[str, Found]) -> tuple[dict[str, str], 
     said, wrong = {}, []
     for job in found[first][CUTS[0]]:
         before = len(wrong)
-        for cut in CUTS:
+        for cut in found[first]:
             one = found[first][cut][job]
             if "error" in one:
                 wrong.append(f"{name}, {job}, {cut}: {one['error']}")
@@ -406,12 +406,15 @@ def differences(name: str, found: Mapping[str, Found]) -> tuple[dict[str, str], 
                 for other in others
                 if found[other][cut][job] != one
             ]
-        one, small, mixed = (_of_rows(job, found[first][cut][job]) for cut in CUTS)
-        if one != small:
-            wrong.append(f"{name}, {job}: {CUTS[1]} is not {CUTS[0]}: {_unequal(one, small)}")
-        orderless = job in ORDERLESS or job.startswith("export")
-        if orderless and one != mixed:
-            wrong.append(f"{name}, {job}: {CUTS[2]} is not {CUTS[0]}: {_unequal(one, mixed)}")
+        made = {cut: _of_rows(job, by_job[job]) for cut, by_job in found[first].items()}
+        one = made.pop(CUTS[0])
+        if not (job in ORDERLESS or job.startswith("export")):
+            made.pop(CUTS[2], None)
+        wrong += [
+            f"{name}, {job}: {cut} is not {CUTS[0]}: {_unequal(one, other)}"
+            for cut, other in made.items()
+            if other != one
+        ]
         said[job] = "differs" if len(wrong) > before else f"{len(found[first][CUTS[0]][job]):,} files"
     return said, wrong
 
@@ -458,8 +461,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(CORPORA))
     parser.add_argument("--data", type=Path, default=HERE.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=200_000)
-    parser.add_argument("--jobs", help="Of these alone.")
-    parser.add_argument("--measure", nargs=4, metavar=("WAY", "CORPUS", "STORES", "JOBS"), help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", default="", help="Of these alone.")
+    parser.add_argument("--stores", type=int, default=len(CUTS), choices=(1, 2, 3), help="So many of the three.")
+    parser.add_argument("--measure", nargs=4, metavar=("WAY", "CORPUS", "PLACE", "JOBS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
         way, name, stores, only = given.measure
@@ -472,15 +476,15 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory(prefix="coigp-same-") as folder:
             progress(f"{name}: making three stores ...")
-            make_stores(name, Path(folder), given.data, given.questions)
-            found = runs_of(name, Path(folder), [sys.executable, *given.python], given.jobs or "")
+            make_stores(name, Path(folder), given.data, given.questions, given.stores)
+            found = runs_of(name, Path(folder), [sys.executable, *given.python], given.jobs)
         ways |= dict.fromkeys(found)
         said, more = differences(name, found)
         wrong += more
         rows += [f"| {name} | {job} | {told} |" for job, told in said.items()]
     by = f"by {len(ways)} ways: {'; '.join(ways)}"
     lines = [
-        f"Every job on three stores of each corpus, {by}. {where('pyarrow', 'numpy')}",
+        f"Every job on {given.stores} stores of each corpus, {by}. {where('pyarrow', 'numpy')}",
         *["", "| corpus | job | the same bytes in every way |", "|---|---|---|", *rows],
         *["", *([f"- {one}" for one in wrong] or ["No difference."])],
     ]

@@ -100,7 +100,9 @@ class RayExecutor(Executor):
             options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
             if self.address is None:
                 number = self.num_proc or cores()
-                options |= {"num_cpus": number, "include_dashboard": False, "object_store_memory": _MEMORY}
+                # "local" is one of its own, also where RAY_ADDRESS or a cluster of this machine would be another.
+                options |= {"address": "local", "num_cpus": number, "include_dashboard": False}
+                options |= {"object_store_memory": _MEMORY}
             else:
                 options |= {"address": self.address}
             try:

@@ -32,9 +32,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayExecutor]:
-    """Two workers, started once for all tests here."""
-    with RayExecutor(num_proc=2, scratch=tmp_path_factory.mktemp("scratch")) as engine:
-        yield engine
+    """Two workers, started once for all tests here; whatever cluster there is, these are of one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+        with RayExecutor(num_proc=2, scratch=tmp_path_factory.mktemp("scratch")) as engine:
+            yield engine
 
 
 @needs_ray

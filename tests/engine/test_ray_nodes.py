@@ -7,11 +7,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jobs import JOBS, many
+from killed_jobs import Losing
 
 from coig_p.engine.local import in_order
 from coig_p.engine.ray import RayExecutor, _is_about_token
@@ -76,6 +78,28 @@ def test_a_node_that_is_lost_takes_nothing_along(cluster: Any, tmp_path: Path) -
         assert JOBS["check"](store, tmp_path / "two", engine=engine) == JOBS["check"](store, tmp_path / "one")
     assert [number for number, _ in found] == list(range(8))
     assert other.node_id not in {node for _, node in found}, "what it was at was done again elsewhere"
+
+
+def test_a_node_that_is_lost_while_it_writes_leaves_the_same(cluster: Any, tmp_path: Path) -> None:
+    store = many(tmp_path / "store")
+    with RayExecutor(cluster.address, scratch=tmp_path / "scratch") as engine:
+        assert engine.window
+        for name, call in (("clean", 150), ("export with labels", 60)):
+            node, out = cluster.add_node(num_cpus=1), tmp_path / name / "out"
+            out.parent.mkdir()
+            losing = Losing(engine, node.node_id, tmp_path / f"{name}-lost", call)
+
+            def lose(losing: Losing = losing, node: Any = node) -> None:
+                assert losing.wait(), "no task was there"
+                cluster.remove_node(node, allow_graceful=False)
+
+            with ThreadPoolExecutor(1) as watch:
+                lost = watch.submit(lose)
+                made = JOBS[name](store, out, engine=losing)
+                losing.over = True
+                lost.result()
+            assert made == JOBS[name](store, tmp_path / "one" / name)
+            assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
 class _Waiting:
