@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=0)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
+    # Workers of Ray import what is defined here.
+    os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAY_AUTH_MODE": "disabled"}
     killed_jobs.write_small_shards()
     rows = []
     with tempfile.TemporaryDirectory(prefix="coigp-faults-") as folder:
@@ -132,7 +134,6 @@ class _Step:
         same = again = 0
         if self.name in jobs.THREADS:
             return NONE, NONE
-        os.environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAY_AUTH_MODE": "disabled"}
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         try:
             with RayExecutor(cluster.address, scratch=self.place / "scratch") as engine:
