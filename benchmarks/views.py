@@ -102,7 +102,7 @@ def main() -> None:
     queries, rounds = (int(one) for one in [*sys.argv[1:], *("10000", "3")[len(sys.argv) - 1 :]])
     with tempfile.TemporaryDirectory() as work:
         make_store(Path(work, "store"), queries)
-        _write_pairs(Path(work))
+        write_pairs(Path(work))
         made = [one_round(work) for _ in range(rounds)]
     median = {key: statistics.median(one[key] for one in made) for key in made[0]}
     lines = ["|  | " + " | ".join(f"threshold {one:g}" for one in THRESHOLDS) + " |", "|---|---|---|"]
@@ -116,7 +116,7 @@ def main() -> None:
     publish("views.md", head + "\n\n" + "\n".join(lines) + "\n\n" + last + "\n")
 
 
-def _write_pairs(work: Path) -> None:
+def write_pairs(work: Path) -> None:
     import pyarrow.parquet as pq
 
     from coig_p.pairs.config import PairConfig

@@ -37,7 +37,7 @@ def group_sizes(starts: Index, length: int) -> Index:
     return np.diff(starts, append=length)
 
 
-_TEXT_BYTES = 4 << 20  # of one column in one table: far below 2 GiB, and larger tables load no faster
+_TEXT_BYTES = 4 << 20  # of one column in one table: far below 2 GiB, and row groups of that size are read fast
 
 
 @lru_cache(maxsize=65536)
@@ -53,8 +53,9 @@ def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def byte_slices(lengths: list[npt.NDArray[Any]]) -> Iterator[slice]:
-    """Consecutive slices of rows that cover all, each of at most _TEXT_BYTES in its largest column."""
+def byte_slices(lengths: list[npt.NDArray[Any]], most: int | None = None) -> Iterator[slice]:
+    """Consecutive slices of rows that cover all, each of at most `most` bytes, or 4 MiB, in its largest column."""
+    most = _TEXT_BYTES if most is None else most
     total = len(lengths[0])
     if not total:
         return
@@ -62,6 +63,6 @@ def byte_slices(lengths: list[npt.NDArray[Any]]) -> Iterator[slice]:
     ends = np.cumsum(largest)
     begin, done = 0, 0
     while begin < total:
-        end = max(int(np.searchsorted(ends, done + _TEXT_BYTES, side="right")), begin + 1)
+        end = max(int(np.searchsorted(ends, done + most, side="right")), begin + 1)
         yield slice(begin, end)
         begin, done = end, int(ends[end - 1])

@@ -94,20 +94,24 @@ class Rows:
         else:
             _is_plain(self)
 
-    def tables(self) -> Iterator[pa.Table]:
+    def tables(self, most: int | None = None) -> Iterator[pa.Table]:
         """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
+
+        Args:
+            most: see `pair_tables`.
 
         Raises:
             DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
                 the query.
         """
-        yield from (table for _, table in self.tables_of(np.array([self.batch.num_rows])))
+        yield from (table for _, table in self.tables_of(np.array([self.batch.num_rows]), most))
 
-    def tables_of(self, ends: Index) -> Iterator[tuple[int, pa.Table]]:
+    def tables_of(self, ends: Index, most: int | None = None) -> Iterator[tuple[int, pa.Table]]:
         """The tables of parts of the batch: each has those that it would have alone, after the part's number.
 
         Args:
             ends: the queries before which a part ends; the last is all of them.
+            most: see `pair_tables`.
 
         Raises:
             DataError: before the first table (see `tables`).
@@ -124,14 +128,14 @@ class Rows:
         if isinstance(self.found, RankedRows):
             shown_texts = [self.found.summed(texts)]
         lengths = [prompts[self.found.query], *shown_texts]
-        whole = list(islice(byte_slices(lengths), 2))
+        whole = list(islice(byte_slices(lengths, most), 2))
         made = _table(self, shown) if len(whole) == 1 else None  # at once, and cut into parts
         begin = 0
         for number, end in enumerate(np.searchsorted(self.found.query, ends).tolist()):
             if made is not None and end > begin:
                 yield number, made.slice(begin, end - begin)
             elif made is None:
-                for some in byte_slices([part[begin:end] for part in lengths]):
+                for some in byte_slices([part[begin:end] for part in lengths], most):
                     yield number, _table(self.take(slice(begin + some.start, begin + some.stop)), shown)
             begin = end
 
@@ -165,6 +169,8 @@ def pair_tables(
     config: PairConfig,
     choose: Callable[[Rows], Rows] | None = None,
     shape: Shape | None = None,
+    *,
+    most: int | None = None,
 ) -> Iterator[pa.Table]:
     """The pairs of a batch of raw rows as tables of PAIR_SCHEMAS[config.format], or as `shape` has them.
 
@@ -174,13 +180,14 @@ def pair_tables(
     Args:
         choose: keeps, repeats or reorders rows before any text is copied.
         shape: how conversations are shown (see `find_rows`).
+        most: bytes of text a column, where other than 4 MiB.
 
     Raises:
         UsageError: the threshold is not set.
         DataError: see `Rows.tables`.
     """
     rows = find_rows(batch, config, shape)
-    yield from (rows if choose is None else choose(rows)).tables()
+    yield from (rows if choose is None else choose(rows)).tables(most)
 
 
 def blank(text: pa.StringArray) -> Mask:

@@ -154,6 +154,7 @@ def test_long_texts_are_cut_into_tables_of_few_bytes(form: str, most_bytes: int)
     assert [row for table in tables for row in table.to_pylist()] == whole
     assert 1 < len(tables) <= len(whole)
     assert_few_bytes(tables, most_bytes)
+    assert list(pair_tables(as_batch(rows), PairConfig(threshold=1, format=form), most=most_bytes)) == tables
 
 
 def assert_few_bytes(tables: list[pa.Table], most_bytes: int) -> None:
