@@ -46,7 +46,7 @@ FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
-STOPPED = (KeyboardInterrupt, WorkersLost)
+STOPPED = (KeyboardInterrupt, SystemExit, WorkersLost)
 """What ends a write that the same command could go on with."""
 
 

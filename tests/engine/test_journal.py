@@ -70,7 +70,7 @@ def stopped(out: Path, at: int = 4, error: BaseException | None = None) -> Path:
 
 
 @pytest.mark.parametrize("workers", [Processes(1), Threads(3)])
-@pytest.mark.parametrize("error", [KeyboardInterrupt("here"), WorkersLost("here")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("here"), SystemExit("here"), WorkersLost("here")])
 def test_what_is_finished_is_not_done_again(error: BaseException, workers: Workers, tmp_path: Path) -> None:
     stopped(tmp_path / "out", 4, error)
     assert count(tmp_path / "out", workers=workers) == {4, 5}
