@@ -218,7 +218,7 @@ def test_what_documents_import_of_the_package_is_there() -> None:
         for line in re.findall(r"^from coig_p\S* import [\w, ]+$", path.read_text("utf-8"), re.MULTILINE):
             exec(line, {})
             found += 1
-    assert found > 50
+    assert found > 30
 
 
 @pytest.mark.parametrize("name", ["getting-started.md", "index.md", "loading.md", "stats.md"])
