@@ -28,6 +28,7 @@ def publish() -> None:
 
 
 def _run(module: str) -> None:
+    code = 1
     try:
         # Not where the signal is ignored, as it is for a job in the background.
         found = _signal.getsignal(_signal.SIGINT)
@@ -43,11 +44,12 @@ def _run(module: str) -> None:
             if ended.code == _INTERRUPTED:  # all is said; threads that only read are not waited for
                 _tidy()
                 os._exit(_INTERRUPTED)
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
             raise
         finally:
             _tidy()
-            if ours:
-                _signal.signal(_signal.SIGINT, _leave)  # all is written; Python is only shutting down
+            if ours:  # all is written and said; Python is only shutting down
+                _signal.signal(_signal.SIGINT, lambda *_: os._exit(code))
     except KeyboardInterrupt:
         _leave()
 

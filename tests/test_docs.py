@@ -212,6 +212,15 @@ def test_every_command_is_shown_in_both_readmes() -> None:
         assert shown >= set(cli.list_commands(click.Context(cli))), name
 
 
+def test_what_documents_import_of_the_package_is_there() -> None:
+    found = 0
+    for path in (*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "README.zh.md"):
+        for line in re.findall(r"^from coig_p\S* import [\w, ]+$", path.read_text("utf-8"), re.MULTILINE):
+            exec(line, {})
+            found += 1
+    assert found > 30
+
+
 @pytest.mark.parametrize("name", ["getting-started.md", "index.md", "loading.md", "stats.md"])
 def test_the_python_of_the_documents_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block, in order and in one namespace, with the bundled store as `store`."""

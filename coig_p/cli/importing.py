@@ -12,7 +12,7 @@ from coig_p.cli.engines import threads_option
 from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
 from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, progress, table
-from coig_p.cli.tree import command
+from coig_p.cli.tree import command, is_quiet
 from coig_p.core.text import printable
 from coig_p.ingest.forms import FORMS
 from coig_p.ingest.recipes import RECIPES
@@ -207,7 +207,7 @@ def import_command(
         _print_import(error.report, json_, written=None)
         raise
     _print_import(report, json_, written=out)
-    if not json_:
+    if not json_ and not is_quiet():
         manifest, domains = store.manifest, ", ".join(store.manifest.domains)
         low, high = manifest.score_range
         scale = "" if (low, high) == (1, 10) else f"scores from {low:g} to {high:g}, "
@@ -242,8 +242,9 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
         }
         click.echo(json_text(result))
         return
+    quiet = is_quiet()
     for path, forms in report.forms.items():
-        if forms and set(forms) != {"nested"}:
+        if not quiet and forms and set(forms) != {"nested"}:
             listed = ", ".join(f"{form} ({count:,})" for form, count in forms.most_common())
             click.echo(f"{printable(path)}: read as {next(iter(forms)) if len(forms) == 1 else listed} rows")
     for problem in report.problems:
@@ -251,6 +252,8 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
     total = sum(report.reasons.values())
     if total > len(report.problems):
         click.echo(f"... and {total - len(report.problems)} more", err=True)
+    if quiet:
+        return
     if report.reasons:
         click.echo(table(["reason", "problems"], [[reason, count] for reason, count in report.reasons.most_common()]))
     click.echo(table(["", *names], [[unit, *counts.values()] for unit, counts in accounting.items()]))

@@ -108,7 +108,7 @@ def _run(arguments: list[str]) -> int:
         with cli.make_context("coigp", arguments, color=wants_color()) as context:
             cli.invoke(context)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        _say("interrupted")
+        _say(f"interrupted{_written()}")
         return _EXIT_INTERRUPTED
     except click.exceptions.Exit as ended:  # help and --version
         return ended.exit_code

@@ -20,8 +20,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
-from glob import escape
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +36,7 @@ except ImportError:  # Windows: as where a file system has no locks
 _SUFFIX = ".partial"
 _LASTING = ".resume" + _SUFFIX
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_RANDOM = re.compile(r"[a-z0-9_]{8}")  # what tempfile puts between a prefix and a suffix
 _UNPLACED = re.compile(r"\..+\.[0-9a-f]{8}")
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
 _kept: set[Path] = set()  # of these, directories whose next writer goes on where this one is stopped
@@ -46,7 +46,7 @@ FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 _LOCKED = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
-STOPPED = (KeyboardInterrupt, WorkersLost)
+STOPPED = (KeyboardInterrupt, SystemExit, WorkersLost)
 """What ends a write that the same command could go on with."""
 
 
@@ -77,7 +77,7 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     prefix = _prefix(target)
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target.parent, prefix)
+        _remove_leftovers(target.parent, prefix, (_lasting_name(target),))
         descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent.absolute())
         temporary = Path(name)
         _unfinished[temporary] = os.getpid()
@@ -136,7 +136,7 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = F
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         lasting = _lasting_name(target) if resumed else None
-        _remove_leftovers(target.parent, prefix, but=lasting)
+        _remove_leftovers(target.parent, prefix, () if resumed else (_lasting_name(target),))
         lock = None if lasting is None else _taken_up(lasting, target)
         if lasting is not None and lock is not None:
             temporary = lasting
@@ -186,8 +186,7 @@ def is_kept(temporary: Path) -> bool:
 
 def _lasting_name(target: Path) -> Path:
     """The temporary name that every resumable writer of a target uses."""
-    told = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
-    return target.with_name(f"{_prefix(target)}{told}{_LASTING}").absolute()
+    return target.with_name(f".{target.name[:_NAME_SHOWN]}.{_told(target)}{_LASTING}").absolute()
 
 
 def _taken_up(temporary: Path, target: Path) -> int | None:
@@ -318,7 +317,13 @@ def remove_unfinished() -> None:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name[:_NAME_SHOWN]}."
+    """How the temporary names of a target begin, and of no other: where a name is cut, a hash tells which it was."""
+    cut = target.name[:_NAME_SHOWN]
+    return f".{cut}." if cut == target.name else f".{cut}.{_told(target)}."
+
+
+def _told(target: Path) -> str:
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
 
 
 @contextlib.contextmanager
@@ -389,9 +394,23 @@ def _lock(temporary: Path) -> int | None:
     return descriptor
 
 
-def _remove_leftovers(parent: Path, prefix: str, but: Path | None = None) -> None:
-    for leftover in parent.absolute().glob(f"{escape(prefix)}*{_SUFFIX}"):
-        if leftover.is_symlink() or leftover == but:
+def _remove_leftovers(parent: Path, prefix: str, others: Collection[Path] = ()) -> None:
+    """Remove what writers of one target left that were killed.
+
+    Args:
+        others: of it, beside those between whose prefix and suffix tempfile's eight characters stand. A name that only
+            begins as these do is of another target.
+    """
+    names = {path.name for path in others}
+    try:
+        there = list(parent.absolute().iterdir())
+    except PermissionError:  # it may be written to, but not listed
+        return
+    for leftover in there:
+        name = leftover.name
+        between = name[len(prefix) : -len(_SUFFIX)]
+        ours = name.startswith(prefix) and name.endswith(_SUFFIX) and _RANDOM.fullmatch(between) is not None
+        if not (ours or name in names) or leftover.is_symlink():
             continue
         with contextlib.suppress(OSError):  # locked: somebody is writing it right now
             lock = _lock(leftover)

@@ -19,6 +19,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -60,10 +61,10 @@ class Done:
     result: Any = None
 
     def is_whole(self, root: Path) -> bool:
-        """Whether all files are there as they were written; reads them."""
+        """Whether all files are there as they were written; reads them. What a link leads to is not there."""
         try:
             return all(
-                (root / name).stat().st_size == size and _sha256(root / name) == told
+                _is_file(root / name) and (root / name).stat().st_size == size and _sha256(root / name) == told
                 for name, (size, told) in self.files.items()
             )
         except OSError:
@@ -155,6 +156,9 @@ class Journal:
     def clear(self) -> None:
         """Remove files of tasks that an earlier run finished and this one did not ask for: of other options, of rows
         that changed. So does the end of a run by itself; before it, whoever lists the directory."""
+        if self._unasked:
+            words = "%s of the steps that a stopped run had done were of other options or rows: they are removed"
+            _logger.warning(words, f"{len(self._unasked):,}")
         asked = {name for task, done in self._done.items() if task not in self._unasked for name in done.files}
         for task in self._unasked:
             for path in (self.root / name for name in self._done[task].files.keys() - asked):
@@ -162,6 +166,7 @@ class Journal:
                 if path.parent != self.root:
                     with suppress(OSError):  # others are in it, or it was never there
                         path.parent.rmdir()
+        self._unasked = set()
 
 
 @contextmanager
@@ -183,16 +188,22 @@ def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterato
     whole_key = json.loads(json.dumps({**key, "made by": made_by()}))
     with atomic_directory(target, last, resumed=True) as root:
         path = root / JOURNAL
+        if os.path.lexists(path) and not _is_file(path):
+            _remove(path)
         with path.open("ab") as stream:
             _lock(stream, root, target)
-            known = _read(path, whole_key)
+            found = _read(path)
+            known = found.done if found is not None and found.key == whole_key else None
+            if found is not None and known is None:
+                words = "%s: what a run that was stopped had done is removed, since it was of %s"
+                _logger.warning(words, printable(str(target)), _differing(found.key, whole_key))
             _clear(root, {JOURNAL, *(name for done in (known or {}).values() for name in done.files)})
             if known is None:
                 stream.truncate(0)
                 _write(stream, {"format": FORMAT, "version": VERSION, "key": whole_key})
             journal = Journal(root, stream, known)
             if known:
-                words = "%s: going on where a run was stopped: %s of its steps are done"
+                words = "%s: going on where a run was stopped: up to %s of its steps are done, their files are compared"
                 _logger.warning(words, printable(str(target)), f"{len(known):,}")
             try:
                 yield journal
@@ -261,8 +272,16 @@ def _write(stream: IO[bytes], line: Mapping[str, Any]) -> None:
     stream.flush()
 
 
-def _read(path: Path, key: Mapping[str, Any]) -> dict[str, Done] | None:
-    """What a journal says is done, the last line of a task; None where it is of another key, or there is none.
+@dataclass(frozen=True)
+class _Found:
+    """What a journal says: of what it is, and the last line of each task."""
+
+    key: Any
+    done: dict[str, Done]
+
+
+def _read(path: Path) -> _Found | None:
+    """What a journal says; None where there is none.
 
     What follows a line that cannot be read is cut off: it is done again.
     """
@@ -271,6 +290,7 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[str, Done] | None:
     except OSError:
         return None
     known: dict[str, Done] = {}
+    key: Any = None
     read = 0
     for number, line in enumerate(content.split(b"\n")[:-1]):
         try:
@@ -278,8 +298,9 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[str, Done] | None:
         except ValueError:
             break
         if number == 0:
-            if told != {"format": FORMAT, "version": VERSION, "key": key}:
-                return None
+            if not isinstance(told, dict) or told != {"format": FORMAT, "version": VERSION, "key": told.get("key")}:
+                break
+            key = told["key"]
         elif (found := _done(told)) is None:
             break
         else:
@@ -289,7 +310,20 @@ def _read(path: Path, key: Mapping[str, Any]) -> dict[str, Done] | None:
         return None
     if read < len(content):
         os.truncate(path, read)
-    return known
+    return _Found(key, known)
+
+
+_NAMED = {"store": "another store", "made by": "another version, or other code"}
+
+
+def _differing(one: Any, other: Mapping[str, Any]) -> str:
+    """In what two keys differ, for people."""
+    own = one if isinstance(one, dict) else {}
+    names = {name for name in {*own, *other} if own.get(name) != other.get(name)}
+    if "command" in names:
+        return "another command"
+    known = [words for name, words in _NAMED.items() if name in names]
+    return " and ".join([*known, *(["other options or inputs"] if names - _NAMED.keys() else [])])
 
 
 def _done(told: Any) -> tuple[str, Done] | None:
@@ -308,13 +342,24 @@ def _done(told: Any) -> tuple[str, Done] | None:
 
 
 def _clear(root: Path, but: Iterable[str] = ()) -> None:
-    """Remove all files of a directory but these, and directories that hold none of them."""
+    """Remove all of a directory but these files, and directories that hold some. A link is neither, nor is a pipe."""
     stays = {root / name for name in but}
     folders = {folder for path in stays for folder in path.parents}
     for path in sorted(root.rglob("*"), reverse=True):  # what is in a directory comes before it
-        if path in stays or path in folders:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if not (_is_file(path) if path in stays else path in folders and _is_directory(path)):
+            _remove(path)
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _is_directory(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def _remove(path: Path) -> None:
+    if _is_directory(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -213,6 +214,10 @@ class _Held(Executor):
 @contextmanager
 def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Executor]:
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
+    if str(getattr(sys.modules.get("__main__"), "__file__", None)) == "<stdin>":  # which nobody can read again
+        raise UsageError(
+            "a script from standard input cannot start processes: save it as a file, or let one do all: num_proc=1"
+        )
     context = multiprocessing.get_context("spawn")
     line, held = context.Pipe(duplex=False)
     with line, held, ProcessPoolExecutor(number, context, initializer=_begin, initargs=(line, function)) as pool:

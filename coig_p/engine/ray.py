@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ from coig_p.errors import RemoteError, UsageError, WorkersLost
 _RETRIES = 3
 _WAIT = 120  # seconds for a node to say what it has
 _MEMORY = 256 << 20  # bytes of shared memory, where Ray is started here: results wait there; what is more, on the disk
+_HEAD_WAIT = 10  # seconds for the head of a cluster to answer at all
 _OLDEST = (2, 40)
 
 
@@ -65,6 +67,7 @@ class RayExecutor(Executor):
         self._task: Any = None
         self._sent: tuple[Any, Any] | None = None
         self._window = 0
+        self._put_back: Callable[[], None] = _nothing
 
     @property
     def window(self) -> int:
@@ -89,6 +92,7 @@ class RayExecutor(Executor):
             if self._task is not None:
                 self._task = self._sent = None
                 self._ray.shutdown()
+                self._put_back()
 
     def _start(self) -> None:
         with self._lock:
@@ -105,8 +109,10 @@ class RayExecutor(Executor):
                 options |= {"object_store_memory": _MEMORY}
             else:
                 options |= {"address": self.address}
+            _see_head(self.address)
             try:
-                ray.init(**options)
+                with _own_sigterm(ray) as self._put_back:
+                    ray.init(**options)
             except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
                 where = "here" if self.address is None else f"at {self.address}"
                 if _is_about_token(error):
@@ -114,6 +120,7 @@ class RayExecutor(Executor):
                         f"the Ray cluster {where} asks for a token: set RAY_AUTH_MODE=token, and have the token in "
                         "~/.ray/auth_token or RAY_AUTH_TOKEN_PATH, as on its nodes"
                     ) from None
+                self._put_back()
                 raise RemoteError(f"no Ray cluster {where}: {str(error).splitlines()[0]}") from None
             try:
                 _see_nodes(ray, self.scratch)
@@ -121,6 +128,7 @@ class RayExecutor(Executor):
                 self._window = self.num_proc or max(1, 4 * int(ray.cluster_resources().get("CPU", 1)))
             except BaseException:
                 ray.shutdown()
+                self._put_back()
                 raise
             self._task = task
 
@@ -135,6 +143,67 @@ def _ray() -> Any:
     if tuple(map(int, ray.__version__.split(".")[:2])) < _OLDEST:
         raise UsageError(f"Ray {ray.__version__} is too old: pip install -U 'coig-p[ray]'")
     return ray
+
+
+def _see_head(address: str | None) -> None:
+    """Raise RemoteError where nothing listens at HOST:PORT: Ray would try for minutes, and say so line by line."""
+    if address == "auto":
+        address = None
+        with suppress(Exception):  # Ray says itself that it found none
+            address = import_module("ray._private.services").canonicalize_bootstrap_address("auto")
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # Ray's own words: auto, and what it finds in files
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _HEAD_WAIT).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise RemoteError(f"no Ray cluster at {address}: {why}. See where it is, on a node of it: ray status") from None
+
+
+def _nothing() -> None:
+    pass
+
+
+def _end_ray(ray: Any, before: Any, number: int, frame: Any) -> None:
+    """Answer SIGTERM: end what Ray started, then as without Ray."""
+    signal.signal(number, before)
+    with suppress(Exception):
+        ray.shutdown()
+    if callable(before):
+        before(number, frame)
+    else:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def _own_sigterm(ray: Any) -> Iterator[Callable[[], None]]:
+    """Put back what answers SIGTERM, which Ray replaces by an exit that takes unfinished work along.
+
+    Where the signal comes while Ray starts, it comes once more when that is over.
+
+    Yields:
+        What puts it back as it was before Ray.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield _nothing  # in other threads Ray leaves it alone, and what is no function of Python cannot be put back
+        return
+    came, ours = False, before if before is signal.SIG_IGN else partial(_end_ray, ray, before)
+
+    def put_back() -> None:
+        if signal.getsignal(signal.SIGTERM) is ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+    try:
+        yield put_back
+    except SystemExit:
+        came = True
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+        if came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _is_about_token(error: BaseException | None) -> bool:

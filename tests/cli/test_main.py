@@ -42,6 +42,9 @@ def test_import_info_pairs_verify(source: Path, tmp_path: Path) -> None:
     done = run("import", source, "--out", store)
     assert "wrote" in done.stdout
     assert done.stderr == ""
+    quiet = run("import", "-q", source, "--out", tmp_path / "quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    assert json.loads(run("import", "-q", source, "--out", tmp_path / "told", "--json").stdout)["store"]
     found = json.loads(run("info", store, "--json").stdout)
     counts = {
         "queries": 1,
@@ -221,6 +224,17 @@ def test_interrupted_exits_130(
         module.main()
     assert stopped.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupt_after_all_is_written_says_what_is_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coig_p.cli.importing._print_import", interrupt)
+    said = run("import", source, "--out", tmp_path / "store", code=130).stderr
+    assert said == f"interrupted. Written before that, and whole: {tmp_path / 'store'}\n"
 
 
 def test_hostile_text_cannot_move_the_cursor() -> None:

@@ -143,11 +143,30 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
     assert _tree(tmp_path) == {name: None, f"{name}/file": "x"}
 
 
+HEAD = "n" * 40
+NAMES = ("dpo", "dpo.v2", "dpo.0123abcd", "a[1]", "a1", "a*", "a.b*", HEAD, f"{HEAD}1", f"{HEAD}2", f"{HEAD}.v2")
+
+
+def _killed(target: Path) -> set[str]:
+    """What is left beside a target of a file that was being written, and of a folder that can be gone on with."""
+    before = set(target.parent.iterdir())
+    with pytest.raises(KeyboardInterrupt), atomic_file(target):
+        (half,) = set(target.parent.iterdir()) - before
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target, resumed=True) as root:
+        atomic.keep(root)
+        raise KeyboardInterrupt
+    half.write_text("half")
+    return {half.name, root.name}
+
+
 @posix
-def test_leftovers_are_those_of_the_target_whatever_signs_its_name_has(tmp_path: Path) -> None:
-    own, other = tmp_path / ".a[1]*.x.partial", tmp_path / ".a1b.x.partial"
-    for leftover in (own, other):
-        leftover.write_text("half")
-    with atomic_file(tmp_path / "a[1]*"):
-        pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "a[1]*"]
+def test_leftovers_are_those_of_the_target_alone_whatever_its_name_is(tmp_path: Path) -> None:
+    for name in NAMES:
+        left = {other: _killed(tmp_path / other) for other in NAMES}
+        with atomic_file(tmp_path / name):
+            pass
+        wanted = {name, *(one for other in NAMES if other != name for one in left[other])}
+        assert {path.name for path in tmp_path.iterdir()} == wanted
+        for path in tmp_path.iterdir():
+            path.rmdir() if path.is_dir() else path.unlink()

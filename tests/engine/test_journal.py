@@ -70,7 +70,7 @@ def stopped(out: Path, at: int = 4, error: BaseException | None = None) -> Path:
 
 
 @pytest.mark.parametrize("workers", [Processes(1), Threads(3)])
-@pytest.mark.parametrize("error", [KeyboardInterrupt("here"), WorkersLost("here")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt("here"), SystemExit("here"), WorkersLost("here")])
 def test_what_is_finished_is_not_done_again(error: BaseException, workers: Workers, tmp_path: Path) -> None:
     stopped(tmp_path / "out", 4, error)
     assert count(tmp_path / "out", workers=workers) == {4, 5}
@@ -118,22 +118,93 @@ def test_a_file_that_is_gone_is_made_again(tmp_path: Path) -> None:
     assert count(tmp_path / "out") == {1, 4, 5}
 
 
+def _as_link(path: Path) -> None:
+    elsewhere = path.parents[2] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def _as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "theirs").touch()
+
+
+def _as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [_as_link, _as_folder, _as_pipe])
+@pytest.mark.parametrize(("name", "again"), [("1.txt", {1, 4, 5}), (JOURNAL, set(range(6)))])
+def test_what_is_no_file_of_its_own_is_made_again(
+    name: str, again: set[int], change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    out = tmp_path / "place" / "out"
+    path = stopped(out) / name
+    content = path.read_bytes()
+    change(path)
+    assert count(out) == again
+    assert not any(path.is_symlink() for path in out.iterdir())
+    assert change is not _as_link or (tmp_path / "elsewhere").read_bytes() == content
+
+
+def test_a_folder_of_finished_files_that_is_a_link_is_made_again(tmp_path: Path) -> None:
+    def run(stop: bool) -> bool:
+        done = []
+        with resumable(tmp_path / "out", None, KEY) as journal:
+
+            def write(name: str) -> None:
+                (journal.root / name).parent.mkdir(exist_ok=True)
+                (journal.root / name).write_text(name)
+                done.append(name)
+
+            list(journal.in_order(write, ["data/0"], Processes(1), task=str, files=lambda name: [name]))
+            if stop:
+                raise KeyboardInterrupt
+        return bool(done)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=True)
+    (left,) = tmp_path.iterdir()
+    (left / "data").rename(tmp_path / "elsewhere")
+    (left / "data").symlink_to(tmp_path / "elsewhere")
+    assert run(stop=False)
+    assert not (tmp_path / "out" / "data").is_symlink()
+    assert (tmp_path / "elsewhere" / "0").read_text() == "data/0"
+
+
 def test_twice_stopped(tmp_path: Path) -> None:
     stopped(tmp_path / "out", 2)
     stopped(tmp_path / "out", 4)
     assert count(tmp_path / "out") == {4, 5}
 
 
-@pytest.mark.parametrize("key", [{"command": "count", "to": 7}, {"command": "count"}])
-def test_a_run_of_another_key_takes_nothing(key: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ({"command": "count", "to": 7}, "other options or inputs"),
+        ({"command": "count", "to": 6, "store": "x"}, "another store"),
+        ({"command": "sum"}, "another command"),
+    ],
+)
+def test_a_run_of_another_key_takes_nothing_and_says_so(
+    key: dict[str, Any], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     stopped(tmp_path / "out")
+    caplog.clear()
     assert count(tmp_path / "out", key=key) == set(range(6))
+    assert f"out: what a run that was stopped had done is removed, since it was of {said}" in caplog.messages[0]
 
 
-def test_another_version_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     stopped(tmp_path / "out")
+    caplog.clear()
     monkeypatch.setattr("coig_p.engine.journal.code_hash", lambda package, names: "other")
     assert count(tmp_path / "out") == set(range(6))
+    assert caplog.messages[0].endswith("since it was of another version, or other code")
 
 
 def test_a_worker_that_outlives_its_run_leaves_nothing(tmp_path: Path) -> None:

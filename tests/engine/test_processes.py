@@ -110,6 +110,13 @@ def test_a_process_that_is_killed_is_one_clear_error() -> None:
         list(in_order(end_at_once, [1, 2], Processes(2)))
 
 
+def test_a_script_from_standard_input_is_one_clear_error() -> None:
+    script = "from coig_p.engine.local import Processes, in_order\nlist(in_order(abs, [1, 2], Processes(2)))"
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=False)
+    assert done.stderr.count("Traceback") == 1
+    assert "UsageError: a script from standard input cannot start processes: save it" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("pieces", "seconds", "asked", "given"),
     [

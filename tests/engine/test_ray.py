@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,8 @@ from jobs import JOBS, RELEASE, clean, many
 from make import make_rows, make_store
 
 from coig_p.engine.local import in_order
-from coig_p.engine.ray import RayExecutor, check_facts, facts
-from coig_p.errors import CoigPError, StoreError, UsageError
+from coig_p.engine.ray import RayExecutor, _own_sigterm, _see_head, check_facts, facts
+from coig_p.errors import CoigPError, RemoteError, StoreError, UsageError
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="needs the extra ray: pip install 'coig-p[ray]'")
@@ -99,6 +100,50 @@ def test_a_task_that_kills_every_worker_is_one_clear_error(ray: RayExecutor) -> 
     assert "\n" not in str(raised.value)
 
 
+class _Replacing:
+    """As Ray: it answers SIGTERM by an exit."""
+
+    ended = 0
+
+    def init(self) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+
+    def shutdown(self) -> None:
+        self.ended += 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_sigterm_is_answered_as_without_ray_which_ends_before() -> None:
+    came: list[int] = []
+    ray = _Replacing()
+
+    def own(*_: object) -> None:
+        came.append(ray.ended)
+
+    at_first = signal.signal(signal.SIGTERM, own)
+    try:
+        with _own_sigterm(ray) as put_back:
+            ray.init()
+        assert signal.getsignal(signal.SIGTERM) is not own
+        put_back()
+        assert signal.getsignal(signal.SIGTERM) is own
+        with _own_sigterm(ray):
+            ray.init()
+        signal.raise_signal(signal.SIGTERM)
+        assert came == [1]
+        assert signal.getsignal(signal.SIGTERM) is own
+        with pytest.raises(SystemExit), _own_sigterm(ray):  # while Ray starts
+            ray.init()
+            signal.raise_signal(signal.SIGTERM)
+        assert came == [1, 2]
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with _own_sigterm(ray):
+            ray.init()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, at_first)
+
+
 @needs_ray
 def test_scratch_is_left_as_it_was(ray: RayExecutor) -> None:
     assert ray.window == 2
@@ -147,6 +192,17 @@ def test_a_node_that_does_not_see_scratch_is_named(tmp_path: Path) -> None:
 def test_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         RayExecutor(**options)
+
+
+def test_a_cluster_that_is_not_there_is_one_error_at_once() -> None:
+    with socket.socket() as free:  # bound, and not listening
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(RemoteError, match=f"no Ray cluster at {address}: Connection refused"):
+            _see_head(address)
+        free.listen()
+        _see_head(address)
+    _see_head(None)
 
 
 def test_a_command_says_what_ray_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from commands import run
 from make import make_rows, make_store
 
 from coig_p.export.settings import Settings
+from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.handoffs import whole_run
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.splits import SplitConfig
@@ -63,6 +64,19 @@ def test_verl_neither_validates_on_what_it_trains_on_nor_has_an_empty_loader(sto
         found[name] = config["trainer"].get("val_before_train", True), config["trainer"].get("test_freq", 1)
         assert (name == "alone") == any("validation is off" in note for note in told["notes"])
     assert found == {"alone": (False, -1), "tested": (True, 1)}
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_the_same_relative_place_gives_the_same_bytes_in_any_folder(
+    trainer: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("one", "other folder"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        export_store(store, Path("out"), ExportConfig(trainer))
+        found.append({path.name: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()})
+    assert found[0] == found[1]
 
 
 def test_the_readme_says_where_relative_paths_begin(

@@ -108,7 +108,8 @@ _LINE = (
 
 
 def _run(written: Written, where: str) -> str:
-    place = shlex.quote(str(Path(where).absolute()))
+    # To Hydra a relative path is one beside verl's own module.
+    place = shlex.quote(where) if Path(where).is_absolute() else f'"$PWD"/{shlex.quote(where)}'
     line = _LINE.replace("DIR", place).replace(" actor", " \\\n  actor")
     return f"""PPO, with a reward model: REWARD, what `coigp reward train` wrote.
 
