@@ -147,7 +147,7 @@ main()
 def test_interrupted_when_all_is_written(store: Path) -> None:
     command = [sys.executable, "-c", AT_THE_END, "info", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (done.returncode, done.stderr) == (0, "")  # all is done and said: nothing was interrupted
     assert "judgements" in done.stdout
 
 
