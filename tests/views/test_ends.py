@@ -142,7 +142,8 @@ def test_no_rows_need_no_file(load: Any, shuffled: bool) -> None:
     if shuffled:
         lazy, copied = lazy.shuffle(seed=1), copied.shuffle(seed=1)
     folder = Path(load(lazy=True).cache_files[0]["filename"]).parent
-    for key in (slice(3, 2), slice(len(lazy), None), [], range(0), np.zeros(0, np.int64)):
+    keys: list[Any] = [slice(3, 2), slice(len(lazy), None), [], range(0), np.zeros(0, np.int64)]
+    for key in keys:
         assert lazy[key] == copied[key] == {name: [] for name in copied.column_names}
     assert lazy.__getitems__([]) == copied.__getitems__([])
     for none in (lambda row: False, lambda margin: False):

@@ -151,7 +151,12 @@ def test_chains_of_operations(both: Any, shape: str, steps: list[tuple[str, int]
 def test_whatever_is_said_is_shown(rows: list[Row], form: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = make_store(Path(folder) / "store", rows, rows_per_shard=2, rows_per_group=1)
-        keywords = {"data_dir": str(here), "split": "train", "cache_dir": f"{folder}/cache", "format": form}
+        keywords: dict[str, Any] = {
+            "data_dir": str(here),
+            "split": "train",
+            "cache_dir": f"{folder}/cache",
+            "format": form,
+        }
         lazy, copied = (coig_p.load_dataset("all", lazy=lazy, **keywords) for lazy in (True, False))
         assert lazy.features == copied.features
         assert lazy.to_list() == copied.to_list() == [lazy[at] for at in range(len(lazy))]
