@@ -32,7 +32,7 @@ class ViewDataset(datasets.Dataset):  # type: ignore[misc]
     def _getitem(self, key: Any, **options: Any) -> Any:
         """As datasets has it; for no rows it would have the whole table."""
         if self._is_view and len(self) and _is_none(key, len(self)):
-            return datasets.Dataset._getitem(self.select(()), slice(0, 0), **options)
+            return super(ViewDataset, self.select(()))._getitem(slice(0, 0), **options)
         return super()._getitem(key, **options)
 
     def filter(self, *args: Any, **options: Any) -> datasets.Dataset:
