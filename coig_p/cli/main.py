@@ -24,6 +24,7 @@ from coig_p.errors import CoigPError
 
 _EXIT_INTERRUPTED = 130
 _COMPLETE = "_COIGP_COMPLETE"  # set by a shell that asks what could stand next
+_WRITTEN_SHOWN = 10  # of the files that were written before an error
 
 # In the order the data flows: name, module, what it does.
 COMMANDS = {
@@ -164,10 +165,11 @@ def _was_printing(error: OSError) -> bool:
 
 
 def _written() -> str:
-    """What is there all the same, to be said behind an error of standard output."""
+    """What is there all the same, to be said behind an error of standard output, or an interrupt."""
     done = getattr(sys.modules.get("coig_p.core.atomic"), "finished", ())
-    there = dict.fromkeys(str(path) for path in done if path.exists())  # not what was written within another
-    return f". Written before that, and whole: {printable(', '.join(there))}" if there else ""
+    there = list(dict.fromkeys(str(path) for path in done if path.exists()))  # not what was written within another
+    more = f" and {len(there) - _WRITTEN_SHOWN} more" if len(there) > _WRITTEN_SHOWN else ""
+    return f". Written before that, and whole: {printable(', '.join(there[:_WRITTEN_SHOWN]))}{more}" if there else ""
 
 
 def _is_written(stream: TextIO | None) -> bool:
