@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -104,6 +105,7 @@ def serving(faults: Faults | None = None) -> Iterator[dict[str, Any]]:
             "endpoint_url": f"http://127.0.0.1:{server.server_port}",
             "client_kwargs": {"region_name": "us-east-1"},
         }
+        _forget(server.server_port)
         files(options).call_s3("create_bucket", Bucket=BUCKET)
         yield options
     finally:
@@ -112,6 +114,16 @@ def serving(faults: Faults | None = None) -> Iterator[dict[str, Any]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _forget(port: int) -> None:
+    """Moto keeps its objects in the process: what the server of another module was given is still there."""
+    asking = HTTPConnection("127.0.0.1", port)
+    try:
+        asking.request("POST", "/moto-api/reset")
+        assert asking.getresponse().status == 200
+    finally:
+        asking.close()
 
 
 def files(options: dict[str, Any]) -> Any:
