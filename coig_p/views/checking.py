@@ -40,8 +40,9 @@ def _try(folder: Path) -> None:
     from coig_p.views.dataset import ViewDataset
     from coig_p.views.decoding import shown_columns
     from coig_p.views.indexing import index_schema
+    from coig_p.views.keeping import write_batches
     from coig_p.views.table import Recipe, ViewTable
-    from coig_p.views.texts import Texts, write_batches
+    from coig_p.views.texts import Texts
 
     answers = [
         {"model": name, "sample": 0, "text": text, "scores": []} for name, text in (("a", "好"), ("b", "不好" * 9))

@@ -21,8 +21,9 @@ from coig_p.schema import NAME
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.views.decoding import shown_columns
 from coig_p.views.identity import AGAIN, difference, identity
+from coig_p.views.keeping import folder_name, keep
 from coig_p.views.table import Recipe, ViewTable
-from coig_p.views.texts import Kept, Texts, folder_name, keep
+from coig_p.views.texts import Kept, Texts
 
 BATCHES = 16  # of the texts in one shard of the work, which processes share
 MADE_OF = "texts.json"  # in the cache of an index: which texts its numbers are of
@@ -40,8 +41,8 @@ def keep_texts(
 
     Args:
         cache: of datasets.
-        in_turn: gives for files what `coig_p.views.texts.InTurn` does; asked only where texts are made.
-        anew: see `coig_p.views.texts.keep`.
+        in_turn: gives for files what `coig_p.views.keeping.InTurn` does; asked only where texts are made.
+        anew: see `coig_p.views.keeping.keep`.
     """
     if "://" in cache:
         raise UsageError(f"lazy=True maps files into memory: use a cache_dir on this machine, not {cache}")

@@ -8,43 +8,33 @@ While it is open, every access asks the system whether the file was written to.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
-from datasets.builder import FileLock
 
 from coig_p.core.arrays import Index
-from coig_p.core.atomic import atomic_directory
 from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
-from coig_p.pairs.rows import bytes_beside, text_bytes
-from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
-from coig_p.store.manifest import StoreFile
-from coig_p.store.reading import DAMAGE, open_shard, read_batches
-from coig_p.views.identity import AGAIN, KEYS, difference, identity
+from coig_p.store.reading import DAMAGE
+from coig_p.views.identity import AGAIN, KEYS, difference
 
 VERSION = 2
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
-_FILE, _FACTS = "texts.arrow", "facts.json"
+FILE, FACTS = "texts.arrow", "facts.json"
 QUERY_COLUMNS = ("query", "messages", "tools", "query_id", "domain")
 RESPONSE_COLUMNS = ("text", "extra", "model")
 _TYPES = dict.fromkeys((*QUERY_COLUMNS, *RESPONSE_COLUMNS), pa.string()) | {"messages": pa.list_(TURN_TYPE)}
-InTurn = Callable[[], Iterable[tuple[str, Callable[[], AbstractContextManager[Any]]]]]
-"""Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
 
 @dataclass(frozen=True)
@@ -60,155 +50,21 @@ class Kept:
     sha256: str
 
 
-def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
-    """The folder of the texts of these shards: another for another content."""
-    told = json.dumps([VERSION, str(PAIRING_SCHEMA), [file.sha256 for file in files], identity], default=str)
-    return f"texts-{domain}-{split}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
-
-
-def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
-    """Make the texts where they are not there yet. One process does, others wait for it.
-
-    Args:
-        in_turn: the shards; asked only where they are read.
-        anew: texts that are there and damaged are made again, rather than being an error.
-
-    Raises:
-        StoreError: a shard, or what is there already, is damaged.
-    """
-    if folder.exists() and not anew:  # whole, so that no lock is needed, nor permission to make one
-        with suppress(StoreError):
-            return _verified(folder, whole=False)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.exists():
-            try:
-                return _verified(folder, whole=anew)
-            except StoreError:
-                if not anew:
-                    raise
-        try:
-            with atomic_directory(folder) as made:
-                facts = _write(made / _FILE, _joined(_shards(in_turn)))
-                facts["folder"] = folder.name
-                (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            raise StoreError(
-                folder.parent,
-                f"the texts of a lazy dataset could not be written there: {error.strerror}. They take about as much "
-                "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
-            ) from None
-        return Kept(str(folder), str(facts["sha256"]))
-
-
-def _verified(folder: Path, *, whole: bool) -> Kept:
-    kept = Kept(str(folder), str(_read_facts(folder)["sha256"]))
-    TextFile(kept, whole=whole).close()
-    return kept
-
-
-def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
-    """Texts of batches of PAIRING_SCHEMA in a new folder."""
-    folder.mkdir()
-    facts = _write(folder / _FILE, iter(batches)) | {"folder": folder.name}
-    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return Kept(str(folder), str(facts["sha256"]))
-
-
-class _Hashing:
-    """A file that is hashed while it is written."""
-
-    closed = False
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream, self.digest = stream, hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return self.stream.write(data)
-
-    def tell(self) -> int:
-        return self.stream.tell()
-
-    def flush(self) -> None:
-        self.stream.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
-
-def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
-    batches: list[list[int]] = []
-    most = {"query": 0, "response": 0}
-    total = {"query": 0, "response": 0}
-    empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
-    with path.open("wb") as stream:
-        hashing = _Hashing(stream)
-        with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), PAIRING_SCHEMA) as writer:
-            for batch in made:
-                writer.write_batch(batch)
-                responses = batch.column("responses").flatten()
-                batches.append([batch.num_rows, len(responses)])
-                prompts = text_bytes(batch.column("query")) + bytes_beside(batch)
-                text, extra = (text_bytes(pc.struct_field(responses, name)) for name in ("text", "extra"))
-                for name, lengths in (("query", prompts), ("response", text + extra)):
-                    most[name] = max(most[name], int(lengths.max(initial=0)))
-                    total[name] += int(lengths.sum())
-                empty -= {name for name, one in _columns(batch).items() if one.null_count < len(one)}
-        stream.flush()
-    return identity(path, hashing.digest.hexdigest()) | {
-        "version": VERSION,
-        "batches": batches,
-        "most": most,
-        "total": total,
-        "empty": sorted(empty),
-    }
-
-
-def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+def columns_of(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    """QUERY_COLUMNS of a batch's queries and RESPONSE_COLUMNS of its responses."""
     responses = batch.column("responses").flatten()
     found = {name: batch.column(name) for name in QUERY_COLUMNS}
     return found | {name: pc.struct_field(responses, name) for name in RESPONSE_COLUMNS}
 
 
-def _shards(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
-    for path, opened in in_turn():
-        with opened() as stream, open_shard(stream, path) as shard:
-            yield from read_batches(shard, BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `facts.json` says.
 
-
-def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows; small batches that follow each other are one."""
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        if waiting and rows + batch.num_rows > BATCH_SIZE:
-            yield _one(waiting)
-            waiting, rows = [], 0
-        waiting.append(batch)
-        rows += batch.num_rows
-    if waiting:
-        yield _one(waiting)
-
-
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
+    Raises:
+        StoreError: it is not there, or is not that of texts.
+    """
     try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         if facts["version"] != VERSION or not all(
             name in facts for name in (*KEYS, "batches", "most", "total", "empty")
         ):
@@ -242,10 +98,10 @@ class TextFile:
             StoreError: missing, or not what was kept.
         """
         self.kept, folder = kept, Path(kept.folder)
-        self.facts = _read_facts(folder)
+        self.facts = read_facts(folder)
         if self.facts["sha256"] != kept.sha256:
             raise self._changed("is of another content than this dataset was made of")
-        path = folder / _FILE
+        path = folder / FILE
         try:
             self.descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -270,7 +126,7 @@ class TextFile:
         self._columns: dict[int, dict[str, pa.Array]] = {}
 
     def _changed(self, what: str) -> StoreError:
-        return StoreError(self.kept.folder, f"{_FILE}, the texts of a lazy dataset, {what}. {AGAIN}")
+        return StoreError(self.kept.folder, f"{FILE}, the texts of a lazy dataset, {what}. {AGAIN}")
 
     def close(self) -> None:
         """Free what only looking at it needed. Once: the number may be another file's by then."""
@@ -295,7 +151,7 @@ class TextFile:
         """What rows may show of a batch: columns of its queries and of its responses."""
         found = self._columns.get(at)
         if found is None:
-            found = self._columns[at] = _columns(self.batch(at))
+            found = self._columns[at] = columns_of(self.batch(at))
         return found
 
 

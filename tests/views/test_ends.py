@@ -213,8 +213,8 @@ def test_a_data_loader(load: Any, context: str) -> None:
 
 
 KILLS = {
-    "texts": "coig_p.views.texts._Hashing.write",
-    "facts": "coig_p.views.texts.json.dumps",
+    "texts": "coig_p.views.keeping._Hashing.to",
+    "facts": "coig_p.views.keeping.json.dumps",
     "index": "datasets.arrow_writer.ArrowWriter.write_table",
     "which texts": "coig_p.views.building.write_made_of",
     "spill": "coig_p.views.table.ViewTable._decoded",

@@ -1,0 +1,208 @@
+"""Makes the texts of a store's split in the datasets cache: see `coig_p.views.texts`, which reads them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+from datasets.builder import FileLock
+
+from coig_p.core.atomic import atomic_directory
+from coig_p.engine.local import Threads, in_order
+from coig_p.errors import StoreError
+from coig_p.pairs.rows import bytes_beside, text_bytes
+from coig_p.pairs.stream import BATCH_SIZE
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.manifest import StoreFile
+from coig_p.store.reading import open_shard, read_batches
+from coig_p.views.identity import identity
+from coig_p.views.texts import (
+    FACTS,
+    FILE,
+    QUERY_COLUMNS,
+    RESPONSE_COLUMNS,
+    VERSION,
+    Kept,
+    TextFile,
+    columns_of,
+    read_facts,
+)
+
+Opened = Callable[[], AbstractContextManager[Any]]
+InTurn = Callable[[], Iterable[tuple[str, Opened]]]
+"""Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
+
+_AHEAD = 64 << 20  # bytes of a shard, unpacked, that wait for their turn: of three shards at a time
+_PIECE = 1 << 20  # bytes that are hashed at a time
+
+
+def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
+    """The folder of the texts of these shards: another for another content."""
+    told = json.dumps([VERSION, str(PAIRING_SCHEMA), [file.sha256 for file in files], identity], default=str)
+    return f"texts-{domain}-{split}-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+
+
+def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
+    """Make the texts where they are not there yet. One process does, others wait for it.
+
+    Args:
+        in_turn: the shards; asked only where they are read.
+        anew: texts that are there and damaged are made again, rather than being an error.
+
+    Raises:
+        StoreError: a shard, or what is there already, is damaged.
+    """
+    if folder.exists() and not anew:  # whole, so that no lock is needed, nor permission to make one
+        with suppress(StoreError):
+            return _verified(folder, whole=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            try:
+                return _verified(folder, whole=anew)
+            except StoreError:
+                if not anew:
+                    raise
+        try:
+            with atomic_directory(folder) as made:
+                facts = _write(made / FILE, _joined(_shards(in_turn)))
+                facts["folder"] = folder.name
+                (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise StoreError(
+                folder.parent,
+                f"the texts of a lazy dataset could not be written there: {error.strerror}. They take about as much "
+                "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
+            ) from None
+        return Kept(str(folder), str(facts["sha256"]))
+
+
+def _verified(folder: Path, *, whole: bool) -> Kept:
+    kept = Kept(str(folder), str(read_facts(folder)["sha256"]))
+    TextFile(kept, whole=whole).close()
+    return kept
+
+
+def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
+    """Texts of batches of PAIRING_SCHEMA in a new folder."""
+    folder.mkdir()
+    facts = _write(folder / FILE, iter(batches)) | {"folder": folder.name}
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    return Kept(str(folder), str(facts["sha256"]))
+
+
+class _Hashing:
+    """The hash of a file that is being written, by a thread that reads what the system has of it already.
+
+    It reads into one buffer: what the writer holds is let go of at once, so that memory is used again.
+    """
+
+    def __init__(self, path: Path, thread: Executor) -> None:
+        self._path, self._thread = path, thread
+        self._at, self._digest, self._done = 0, hashlib.sha256(), list[Future[None]]()
+
+    def to(self, end: int) -> None:
+        """Hash on to here: so many bytes are in the file."""
+        self._done.append(self._thread.submit(self._hash, end))
+
+    def _hash(self, end: int) -> None:
+        buffer = memoryview(bytearray(_PIECE))
+        with self._path.open("rb", buffering=0) as stream:
+            stream.seek(self._at)
+            while self._at < end:
+                read = stream.readinto(buffer[: end - self._at])
+                if not read:
+                    raise OSError(errno.EIO, "it was cut while it was written", str(self._path))
+                self._digest.update(buffer[:read])
+                self._at += read
+
+    def hexdigest(self) -> str:
+        """Of all of it.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        for one in self._done:
+            one.result()
+        return self._digest.hexdigest()
+
+
+def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
+    batches: list[list[int]] = []
+    most = {"query": 0, "response": 0}
+    total = {"query": 0, "response": 0}
+    empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
+    with path.open("wb", buffering=0) as stream, ThreadPoolExecutor(1, thread_name_prefix="coig_p") as thread:
+        hashing = _Hashing(path, thread)
+        with pa.ipc.new_file(stream, PAIRING_SCHEMA) as writer:
+            for batch in made:
+                writer.write_batch(batch)
+                hashing.to(stream.tell())
+                responses = batch.column("responses").flatten()
+                batches.append([batch.num_rows, len(responses)])
+                prompts = text_bytes(batch.column("query")) + bytes_beside(batch)
+                text, extra = (text_bytes(pc.struct_field(responses, name)) for name in ("text", "extra"))
+                for name, lengths in (("query", prompts), ("response", text + extra)):
+                    most[name] = max(most[name], int(lengths.max(initial=0)))
+                    total[name] += int(lengths.sum())
+                empty -= {name for name, one in columns_of(batch).items() if one.null_count < len(one)}
+        hashing.to(stream.tell())
+        sha256 = hashing.hexdigest()
+    return identity(path, sha256) | {
+        "version": VERSION,
+        "batches": batches,
+        "most": most,
+        "total": total,
+        "empty": sorted(empty),
+    }
+
+
+def _shards(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
+    for _, batches in in_order(_begun, in_turn(), Threads(only_read=True)):
+        yield from batches
+
+
+def _begun(shard: tuple[str, Opened]) -> Iterator[pa.RecordBatch]:
+    """The batches of a shard, of which some are unpacked already: all, where it is of usual size."""
+    batches, begun, size = _batches(*shard), [], 0
+    for batch in batches:
+        begun.append(batch)
+        size += batch.nbytes
+        if size > _AHEAD:
+            break
+    return chain(begun, batches)
+
+
+def _batches(path: str, opened: Opened) -> Iterator[pa.RecordBatch]:
+    with opened() as stream, open_shard(stream, path) as shard:
+        yield from read_batches(shard, BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
+
+
+def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows; small batches that follow each other are one."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if waiting and rows + batch.num_rows > BATCH_SIZE:
+            yield _one(waiting)
+            waiting, rows = [], 0
+        waiting.append(batch)
+        rows += batch.num_rows
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -1,0 +1,74 @@
+"""Texts are the same bytes however their shards are read ahead, and damage is found in its turn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.ipc
+import pytest
+from make import make_rows, make_store
+
+from coig_p.engine import local
+from coig_p.errors import StoreError
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.reading import open_shard, read_batches
+from coig_p.views import keeping
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    store = make_store(tmp_path_factory.mktemp("keeping") / "store", make_rows({"math": 41}), rows_per_shard=6)
+    return sorted((store / "data" / "math").iterdir())
+
+
+def kept(shards: list[Path], folder: Path) -> Path:
+    def in_turn() -> Iterator[tuple[str, keeping.Opened]]:
+        for path in shards:
+            yield str(path), partial(path.open, "rb")
+
+    return Path(keeping.keep(folder, in_turn, anew=False).folder)
+
+
+@pytest.mark.parametrize("ahead", [0, 3_000, 1 << 40])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_texts_are_the_rows_in_order_however_they_are_read(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, threads: int
+) -> None:
+    monkeypatch.setattr(keeping, "_AHEAD", ahead)
+    monkeypatch.setattr(keeping, "_PIECE", 100)
+    monkeypatch.setattr(keeping, "BATCH_SIZE", 4)
+    monkeypatch.setattr(keeping, "Threads", lambda only_read: local.Threads(threads, only_read))
+    folder = kept(shards, tmp_path / "texts")
+    content = (folder / "texts.arrow").read_bytes()
+    rows = []
+    for path in shards:
+        with open_shard(path) as shard:
+            rows += [row for batch in read_batches(shard, 100, None, PAIRING_SCHEMA) for row in batch.to_pylist()]
+    assert pa.ipc.open_file(content).read_all().to_pylist() == rows
+    assert json.loads((folder / "facts.json").read_text("utf-8"))["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("at", [0, 3, -1])
+def test_a_damaged_shard_is_named_and_nothing_is_left(shards: list[Path], tmp_path: Path, at: int) -> None:
+    broken = tmp_path / "data" / "math" / shards[at].name
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(shards[at].read_bytes()[:-30])
+    changed = list(shards)
+    changed[at] = broken
+    with pytest.raises(StoreError, match=broken.name):
+        kept(changed, tmp_path / "texts")
+    assert {path.name for path in tmp_path.iterdir()} <= {"data", "texts.lock"}
+
+
+def test_texts_that_are_cut_while_they_are_written_are_no_texts(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping._Hashing, "to", lambda self, end, real=keeping._Hashing.to: real(self, end + 1))
+    with pytest.raises(OSError, match="cut while it was written"):
+        kept(shards, tmp_path / "texts")
+    assert not (tmp_path / "texts").exists()
