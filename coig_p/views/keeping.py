@@ -42,7 +42,8 @@ Opened = Callable[[], AbstractContextManager[Any]]
 InTurn = Callable[[], Iterable[tuple[str, Opened]]]
 """Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
-_AHEAD = 64 << 20  # bytes of a shard, unpacked, that wait for their turn: of three shards at a time
+ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
+_ROOM = 48 << 20  # bytes, unpacked, of a batch of usual texts, and of what waits of each of three shards for its turn
 _PIECE = 1 << 20  # bytes that are hashed at a time
 
 
@@ -180,14 +181,16 @@ def _begun(shard: tuple[str, Opened]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         begun.append(batch)
         size += batch.nbytes
-        if size > _AHEAD:
+        if size > _ROOM:
             break
     return chain(begun, batches)
 
 
 def _batches(path: str, opened: Opened) -> Iterator[pa.RecordBatch]:
     with opened() as stream, open_shard(stream, path) as shard:
-        yield from read_batches(shard, BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
+        groups = (shard.metadata.row_group(at) for at in range(shard.num_row_groups))
+        usual = all(group.total_byte_size * ROWS <= _ROOM * group.num_rows for group in groups)
+        yield from read_batches(shard, ROWS if usual else BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
 
 
 def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -25,7 +25,7 @@ from coig_p.views.keeping import folder_name, keep
 from coig_p.views.table import Recipe, ViewTable
 from coig_p.views.texts import Kept, Texts
 
-BATCHES = 16  # of the texts in one shard of the work, which processes share
+BATCHES = 8  # of the texts in one shard of the work, which processes share
 MADE_OF = "texts.json"  # in the cache of an index: which texts its numbers are of
 
 

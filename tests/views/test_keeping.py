@@ -34,14 +34,15 @@ def kept(shards: list[Path], folder: Path) -> Path:
     return Path(keeping.keep(folder, in_turn, anew=False).folder)
 
 
-@pytest.mark.parametrize("ahead", [0, 3_000, 1 << 40])
+@pytest.mark.parametrize("room", [0, 3_000, 1 << 40])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_texts_are_the_rows_in_order_however_they_are_read(
-    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, threads: int
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, threads: int
 ) -> None:
-    monkeypatch.setattr(keeping, "_AHEAD", ahead)
+    monkeypatch.setattr(keeping, "_ROOM", room)
     monkeypatch.setattr(keeping, "_PIECE", 100)
-    monkeypatch.setattr(keeping, "BATCH_SIZE", 4)
+    monkeypatch.setattr(keeping, "BATCH_SIZE", 3)
+    monkeypatch.setattr(keeping, "ROWS", 4)
     monkeypatch.setattr(keeping, "Threads", lambda only_read: local.Threads(threads, only_read))
     folder = kept(shards, tmp_path / "texts")
     content = (folder / "texts.arrow").read_bytes()
