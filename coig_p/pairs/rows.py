@@ -98,7 +98,7 @@ class Rows:
         """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
 
         Args:
-            most: see `pair_tables`.
+            most: bytes of text a column, where other than 4 MiB.
 
         Raises:
             DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
@@ -111,7 +111,7 @@ class Rows:
 
         Args:
             ends: the queries before which a part ends; the last is all of them.
-            most: see `pair_tables`.
+            most: see `tables`.
 
         Raises:
             DataError: before the first table (see `tables`).
@@ -169,8 +169,6 @@ def pair_tables(
     config: PairConfig,
     choose: Callable[[Rows], Rows] | None = None,
     shape: Shape | None = None,
-    *,
-    most: int | None = None,
 ) -> Iterator[pa.Table]:
     """The pairs of a batch of raw rows as tables of PAIR_SCHEMAS[config.format], or as `shape` has them.
 
@@ -180,14 +178,13 @@ def pair_tables(
     Args:
         choose: keeps, repeats or reorders rows before any text is copied.
         shape: how conversations are shown (see `find_rows`).
-        most: bytes of text a column, where other than 4 MiB.
 
     Raises:
         UsageError: the threshold is not set.
         DataError: see `Rows.tables`.
     """
     rows = find_rows(batch, config, shape)
-    yield from (rows if choose is None else choose(rows)).tables(most)
+    yield from (rows if choose is None else choose(rows)).tables()
 
 
 def blank(text: pa.StringArray) -> Mask:

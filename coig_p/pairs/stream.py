@@ -20,7 +20,7 @@ import pyarrow as pa
 from coig_p.engine.ahead import Item, ahead, check_not_forked
 from coig_p.errors import CoigPError
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.rows import Rows, find_rows, pair_tables
+from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
@@ -74,10 +74,8 @@ def shard_tables(
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
-    if not streaming:
-        make = partial(pair_tables, config=config, shape=shape, most=COPIED_BYTES)
-        return _tables(shards, PAIRING_SCHEMA, make, split, streaming=False)
-    return _streamed(shards, partial(find_rows, config=config, shape=shape), split)
+    make = _streamed if streaming else _copied
+    return make(shards, partial(find_rows, config=config, shape=shape), split)
 
 
 def raw_tables(
@@ -116,6 +114,14 @@ def _tables(
     batches = _batches(shards, schema, FIRST_BATCH_SIZE if streaming else BATCH_SIZE, split)
     for number, batch in _read_ahead(batches if streaming else joined(batches)):
         for table in make(batch):
+            yield number, table
+
+
+def _copied(shards: Iterable[Shard], find: Callable[[pa.RecordBatch], Rows], split: OneSplit | None) -> _Made:
+    """The thread that reads pairs, too: copying texts and writing them take the caller longer than that."""
+    batches = joined(_batches(shards, PAIRING_SCHEMA, BATCH_SIZE, split))
+    for number, rows in _read_ahead((number, find(batch)) for number, batch in batches):
+        for table in rows.tables(COPIED_BYTES):
             yield number, table
 
 

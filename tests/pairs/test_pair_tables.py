@@ -30,7 +30,7 @@ from strategies import examples, raw_rows
 from coig_p.core import arrays
 from coig_p.pairs.config import FORMATS, STRATEGIES, PairConfig
 from coig_p.pairs.kernel import find_pairs
-from coig_p.pairs.rows import pair_tables
+from coig_p.pairs.rows import find_rows, pair_tables
 from coig_p.schema import PAIR_SCHEMAS
 
 Row = dict[str, Any]
@@ -154,7 +154,7 @@ def test_long_texts_are_cut_into_tables_of_few_bytes(form: str, most_bytes: int)
     assert [row for table in tables for row in table.to_pylist()] == whole
     assert 1 < len(tables) <= len(whole)
     assert_few_bytes(tables, most_bytes)
-    assert list(pair_tables(as_batch(rows), PairConfig(threshold=1, format=form), most=most_bytes)) == tables
+    assert list(find_rows(as_batch(rows), PairConfig(threshold=1, format=form)).tables(most_bytes)) == tables
 
 
 def assert_few_bytes(tables: list[pa.Table], most_bytes: int) -> None:
