@@ -34,6 +34,8 @@ def _run(module: str) -> None:
         found = _signal.getsignal(_signal.SIGINT)
         # The package itself has one for the time before this: a script that pip made does a little of its own first.
         ours = found is _signal.default_int_handler or getattr(found, "__module__", None) in ("coig_p", __name__)
+        # Where processes share work and this one is ended, Python frees what they shared, and would warn of it.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
         try:
             if ours:
                 _signal.signal(_signal.SIGINT, _interrupted)

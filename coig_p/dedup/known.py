@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Index
+from coig_p.core.arrays import Index, byte_slices
 from coig_p.core.normalize import comparison_forms
 from coig_p.dedup.benchmarks import ContaminationConfig, Known
 from coig_p.dedup.runs import batches_of
@@ -32,6 +32,8 @@ CHARACTERS = 1 << 23
 """Of the comparison forms of a block, which takes some 60 bytes for each while it is made."""
 _AT_ONCE = 1 << 20  # characters that are waiting for their forms
 _ROWS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 1 << 22  # of a text and a form, or n-grams of such
+_LOW = 0xFFFFFFFF
 _FIRST_IDEOGRAPH = 0x2E80
 _TEXTS = pa.schema(
     [
@@ -55,10 +57,11 @@ class Block:
         texts: F + 1; where the texts of each form begin.
         numbers, rows, wheres: T; a text's place among all, the benchmarks' row that it is of, and its name for people.
         long: L; which of the forms.
-        sizes: L; how many different n-grams each has.
         grams: G different n-grams, ascending.
-        starts: G + 1; where those that have a gram begin in `items`.
-        items: which of `long`.
+        places: L + 1; where the n-grams of each of `long` begin in `own`, which are different, the rarest first.
+        own: which of `grams`.
+        starts: G + 1; where those that are looked for by a gram begin in `items`.
+        items: which of `long`, each by so many of its rarest n-grams that a text holds one where it holds enough.
     """
 
     hashes: Grams
@@ -69,8 +72,9 @@ class Block:
     rows: Index
     wheres: pa.LargeStringArray
     long: Index
-    sizes: Index
     grams: Grams
+    places: Index
+    own: Index
     starts: Index
     items: Index
 
@@ -203,10 +207,15 @@ def _block(table: pa.Table, config: ContaminationConfig) -> Block:
     found = shingles(forms.take(pa.array(long)).to_pylist(), config.n)
     grams, numbers = np.unique(found.grams, return_inverse=True)
     item = np.repeat(np.arange(len(long)), np.diff(found.starts))
-    keys = sorted_unique((numbers.astype(np.int64) << 32) | item)
-    del found, numbers, item
-    items = keys & 0xFFFFFFFF
-    sizes = np.bincount(items, minlength=len(long))
+    keys = sorted_unique((item << 32) | numbers.astype(np.int64))
+    del found, numbers
+    item, own = keys >> 32, keys & _LOW
+    own = own[np.lexsort((own, np.bincount(own, minlength=len(grams))[own], item))]
+    sizes = np.bincount(item, minlength=len(long))
+    places = np.append(0, np.cumsum(sizes))
+    rank = np.arange(len(own)) - places[item]
+    asked = rank <= (sizes - _enough(sizes, config.threshold))[item]
+    keys = np.sort((own[asked] << 32) | item[asked])
     telling = np.zeros(len(forms), np.uint8)
     for at, different in zip(long.tolist(), sizes.tolist(), strict=True):
         telling[at] = (
@@ -223,11 +232,20 @@ def _block(table: pa.Table, config: ContaminationConfig) -> Block:
         rows=rows,
         wheres=table.column("where").combine_chunks(),
         long=long,
-        sizes=sizes,
         grams=grams,
+        places=places,
+        own=own,
         starts=np.searchsorted(keys >> 32, np.arange(len(grams) + 1)),
-        items=items,
+        items=keys & _LOW,
     )
+
+
+def _enough(sizes: Index, threshold: float) -> Index:
+    """Of so many n-grams, the smallest number whose share is not below the threshold."""
+    least: Index = np.maximum(1, np.floor(sizes * threshold).astype(np.int64) - 1)
+    for _ in range(2):  # a product may be rounded up
+        least += least / sizes < threshold
+    return least
 
 
 def _says(form: str, size: int) -> bool:
@@ -333,6 +351,9 @@ def _equal(block: Block, forms: Sequence[str], hashes: Grams) -> Iterator[_Found
 def _contained(block: Block, grams: Grams, text: Index, threshold: float) -> Iterator[_Found]:
     """Texts in which so many n-grams of a long form of a block stand.
 
+    A text that holds enough of a form holds one of its rarest: n-grams of a phrase that most texts begin with make no
+    candidates.
+
     Args:
         grams, text: n-grams, and which of the texts each is of, in any order.
     """
@@ -341,12 +362,18 @@ def _contained(block: Block, grams: Grams, text: Index, threshold: float) -> Ite
     number = np.minimum(np.searchsorted(block.grams, grams), len(block.grams) - 1)
     known = block.grams[number] == grams
     keys = sorted_unique((text[known] << 32) | number[known])
-    text, number = keys >> 32, keys & 0xFFFFFFFF
-    begins = block.starts[number]
-    held = block.starts[number + 1] - begins
-    both, shared = np.unique((np.repeat(text, held) << 32) | block.items[spread(begins, held)], return_counts=True)
-    share = shared / block.sizes[both & 0xFFFFFFFF]
-    both, share = both[share >= threshold], share[share >= threshold]
-    form = block.long[both & 0xFFFFFFFF]
-    columns = (both >> 32, block.numbers[block.texts[form]], share, form, block.telling[form])
-    yield from zip(*(column.tolist() for column in columns), strict=True)
+    begins, sizes = block.starts[keys & _LOW], np.diff(block.places)
+    held = block.starts[(keys & _LOW) + 1] - begins
+    for some in byte_slices([held], _PAIRS_AT_ONCE):
+        owner = np.repeat(keys[some] >> 32, held[some])
+        pairs = sorted_unique((owner << 32) | block.items[spread(begins[some], held[some])])
+        for few in byte_slices([sizes[pairs & _LOW]], _PAIRS_AT_ONCE):
+            text, item = pairs[few] >> 32, pairs[few] & _LOW
+            wanted = (np.repeat(text, sizes[item]) << 32) | block.own[spread(block.places[item], sizes[item])]
+            there = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
+            shared = np.add.reduceat(there, np.cumsum(sizes[item]) - sizes[item], dtype=np.int64)
+            share = shared / sizes[item]
+            enough = share >= threshold
+            form = block.long[item[enough]]
+            columns = (text[enough], block.numbers[block.texts[form]], share[enough], form, block.telling[form])
+            yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -29,6 +29,7 @@ from coig_p.errors import UsageError, WorkersLost
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORKERS = 2  # each holds an item; more would be faster on more cores, and hold more
+MOST_HERE = 1024  # processes or threads: more is a slip
 MOST_THREADS = 8  # where nobody says how many: each holds a shard on its way to the disk
 _SENT_WITH_EACH = 1 << 14  # bytes of a function that go with every item
 SECONDS_EACH = 2.0
@@ -69,6 +70,15 @@ def check_num_proc(num_proc: int | None) -> None:
         raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
 
 
+def _check_here(num_proc: int | None) -> None:
+    check_num_proc(num_proc)
+    if num_proc is not None and num_proc > MOST_HERE:
+        raise UsageError(
+            f"num_proc={num_proc}: use at most {MOST_HERE:,}, since each takes memory of its own. This machine has "
+            f"{cores():,} cores; those of several machines are Ray's: --engine ray"
+        )
+
+
 def processes(pieces: int, seconds: float, num_proc: int | None) -> int:
     """How many processes share work.
 
@@ -79,9 +89,9 @@ def processes(pieces: int, seconds: float, num_proc: int | None) -> int:
             has SECONDS_EACH to do.
 
     Raises:
-        UsageError: a number below 1.
+        UsageError: a number below 1, or above MOST_HERE.
     """
-    check_num_proc(num_proc)
+    _check_here(num_proc)
     wanted = min(cores(), int(seconds / SECONDS_EACH)) if num_proc is None else num_proc
     return max(1, min(wanted, pieces))
 
@@ -90,9 +100,9 @@ def threads(num_proc: int | None) -> Threads:
     """Threads for work that leaves the interpreter's lock alone: compressing, hashing. At least WORKERS.
 
     Raises:
-        UsageError: a number below 1.
+        UsageError: a number below 1, or above MOST_HERE.
     """
-    check_num_proc(num_proc)
+    _check_here(num_proc)
     return Threads(max(WORKERS, min(cores(), MOST_THREADS) if num_proc is None else num_proc))
 
 

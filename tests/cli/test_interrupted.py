@@ -81,3 +81,23 @@ def test_nobody_waits_for_what_verify_reads(store: Path) -> None:
         [sys.executable, "-c", READING, "verify", str(store)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+SHARING = """
+import os, signal
+from concurrent.futures import ProcessPoolExecutor
+submit = ProcessPoolExecutor.submit
+def submitted(self, *args, **kwargs):
+    submit(self, *args, **kwargs)
+    os.kill(os.getpid(), signal.SIGTERM)
+ProcessPoolExecutor.submit = submitted
+from coig_p import __main__
+__main__.main()
+"""
+
+
+def test_python_says_nothing_of_what_processes_shared(store: Path) -> None:
+    command = [sys.executable, "-c", SHARING, "check", str(store), "--num-proc", "2"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from make import make_store, twin
 from strategies import examples
 
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup import benchmarks
+from coig_p.dedup import benchmarks, known
 from coig_p.dedup.benchmarks import Benchmark, ContaminationConfig, Known, read_benchmarks
 from coig_p.dedup.contamination import compare, find_contamination
 from coig_p.dedup.known import Block, Blocks, Texts
@@ -227,10 +228,10 @@ TEXT = st.text(st.sampled_from("甲乙丙丁"), max_size=16)
 
 
 def blocks_of(items: list[str], config: ContaminationConfig, folder: Path, characters: int) -> Blocks:
-    known = Texts(config)
+    texts = Texts(config)
     for at, item in enumerate(items):
-        known.add(Known(item, f"b:{at}", at))
-    return Blocks.of(known, lambda number: folder / f"block-{number}.arrow", characters)
+        texts.add(Known(item, f"b:{at}", at))
+    return Blocks.of(texts, lambda number: folder / f"block-{number}.arrow", characters)
 
 
 @examples(150)
@@ -260,11 +261,24 @@ def test_containment_is_that_of_plain_sets(
 
     wanted = {}
     for at, text in enumerate(texts):
-        shares = [1.0 for item in items if item and item == text]
-        shares += [len(grams(item) & grams(text)) / len(grams(item)) for item in items if len(item) >= 5 and text]
-        if max(shares, default=0) >= threshold and (1.0 in shares or max(shares) >= threshold):
-            wanted[at] = max(shares)
-    assert {at: best[0].share for at, best in found.items()} == wanted
+        shares = {}
+        for item in items:
+            share = float(item == text) if item else 0.0
+            if len(item) >= 5 and text:
+                share = max(share, len(grams(item) & grams(text)) / len(grams(item)))
+            if share >= threshold or share == 1.0:
+                shares[items.index(item)] = share
+        if shares:
+            wanted[at] = shares
+    assert {at: {number: share for share, number, _ in hits} for at, hits in zip(found, places, strict=True)} == wanted
+
+
+@examples(300)
+@given(st.integers(1, 300), st.floats(0.001, 1))
+def test_enough_is_the_smallest_share_that_counts(size: int, threshold: float) -> None:
+    for given_ in (threshold, round(threshold, 2) or 1.0):
+        (least,) = known._enough(np.array([size]), given_).tolist()
+        assert least == next(held for held in range(1, size + 1) if held / size >= given_)
 
 
 CELL = st.sampled_from(
@@ -277,7 +291,7 @@ CELL = st.sampled_from(
     st.lists(st.tuples(CELL, CELL), min_size=1, max_size=8), st.lists(CELL, min_size=8, max_size=8), st.integers(1, 3)
 )
 def test_what_is_found_does_not_depend_on_blocks(rows: list[tuple[str, str]], ours: list[str], common: int) -> None:
-    known = [{"id": f"{at}", "prompt": f"{one}问{at % 3}", "answer": other} for at, (one, other) in enumerate(rows)]
+    of_it = [{"id": f"{at}", "prompt": f"{one}问{at % 3}", "answer": other} for at, (one, other) in enumerate(rows)]
     store_rows = twin()[:8]
     for row, text in zip(store_rows, ours, strict=True):
         row["query"] += text
@@ -286,7 +300,7 @@ def test_what_is_found_does_not_depend_on_blocks(rows: list[tuple[str, str]], ou
     config = ContaminationConfig(threshold=0.6, n=3, least=4, alone=5, common=common)
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(make_store(Path(folder) / "store", store_rows, rows_per_shard=3))
-        path = lines(Path(folder) / "b.jsonl", *known)
+        path = lines(Path(folder) / "b.jsonl", *of_it)
         whole = compare(store, [path], config)
         for characters in (1, 12):
             assert compare(store, [path], config, characters=characters) == whole

@@ -152,6 +152,13 @@ def test_a_number_of_processes_that_cannot_be(wrong: int) -> None:
             say()
 
 
+def test_a_number_of_processes_that_no_machine_has() -> None:
+    assert processes(2000, 1.0, 1024) == 1024
+    for say in (lambda: processes(1, 1.0, 1025), lambda: threads(1025)):
+        with pytest.raises(UsageError, match=r"num_proc=1025: use at most 1,024.*--engine ray"):
+            say()
+
+
 class Inline(Executor):
     """An executor that works at once, and counts."""
 
