@@ -59,13 +59,15 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # These take longest, by processor time; begun last, one would run on alone while the other core has nothing left to do.
 # They start in this order, and the rest in one drawn anew; so does what stands within each file.
 LONGEST = (
-    "pairs/test_streams", "test_hub", "pairs/test_epochs", "pairs/test_exit", "test_package", "cli/test_process",
-    "publish/test_release", "store/test_damage", "store/test_bombs", "pairs/test_kernel", "test_builder",
-    "cli/test_every_command", "ingest/test_bulk", "pairs/test_counting", "test_call", "pairs/test_pair_tables",
-    "publish/test_since", "pairs/test_ranked", "test_launch", "annotate/test_run", "dedup/test_queries",
-    "validation/test_checks", "export/test_write", "test_registration", "publish/test_people", "pairs/test_draws",
-    "stats/test_sweep", "validation/test_notes", "publish/test_publish", "publish/test_lies", "export/test_round_trips",
-    "stats/test_diff", "publish/test_command", "pairs/test_turns", "ingest/test_forms", "ingest/test_case_kinds",
+    "pairs/test_streams", "test_hub", "pairs/test_epochs", "pairs/test_resuming", "pairs/test_exit", "test_package",
+    "cli/test_process", "publish/test_release", "test_mirrors", "store/test_damage", "store/test_bombs",
+    "pairs/test_kernel", "test_builder", "cli/test_every_command", "ingest/test_bulk", "pairs/test_counting",
+    "test_call", "pairs/test_pair_tables", "publish/test_since", "pairs/test_ranked", "test_launch",
+    "annotate/test_run", "dedup/test_queries", "validation/test_checks", "export/test_write", "export/test_trainers",
+    "export/test_shards", "test_registration", "publish/test_people", "publish/test_people_versions",
+    "pairs/test_draws", "pairs/test_plan", "pairs/test_weights", "pairs/test_splits", "stats/test_sweep",
+    "validation/test_notes", "publish/test_publish", "publish/test_lies", "export/test_round_trips", "stats/test_diff",
+    "publish/test_command", "pairs/test_turns", "ingest/test_forms", "ingest/test_case_kinds", "ingest/test_turn_kinds",
     "ingest/test_fuzz", "stats/test_counts", "publish/test_provenance", "publish/test_local_hub",
     "publish/test_reliability", "engine/test_ahead",
 )  # fmt: skip
@@ -124,3 +126,15 @@ def load(store: Path, cache: str) -> Any:
         return load_dataset("coig-p", name, **keywords)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def rewarded(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test store with the rewards of agreeing.py."""
+    from agreeing import GIVEN
+    from rewarding import with_given
+
+    path = Path(shutil.copytree(store, tmp_path_factory.mktemp("rewarded") / "store"))
+    for name, given in GIVEN.items():
+        with_given(path, name, given)
+    return path

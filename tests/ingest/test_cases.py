@@ -1,6 +1,6 @@
 """Small inputs of shapes that public data sets have, each with what must come of it.
 
-The files lie beside the checkout; `test_case_kinds.py` has others of each kind.
+The files lie beside the checkout; `test_case_kinds.py` and `test_turn_kinds.py` have others of each kind.
 """
 
 from __future__ import annotations

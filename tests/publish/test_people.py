@@ -10,65 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from editing import config, edit_card, put, shown, text, to
 from faults import REPO, Fault, FaultyHub
-from make import make_rows, make_store
-from making import change_card, count_footers, listed, make_release, put_file, write_manifest
-from running import run_publish
-from trials import TOKEN
+from making import change_card, listed, put_file, write_manifest
 
-from coig_p.errors import RemoteError, UsageError
-from coig_p.publish import HubConfig, Published, abort, plan_release, publish, read_release, status, yank
+from coig_p.errors import RemoteError
+from coig_p.publish import plan_release, publish, read_release
 from coig_p.publish.local_hub import Repository
 from coig_p.publish.local_hub.repository import MAIN, HubRefusal
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
-
-ROWS = make_rows({"math": 8})
-
-
-@pytest.fixture(scope="module")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The second has other data, and one more line at the end of its card."""
-    folder = tmp_path_factory.mktemp("releases")
-    old = make_release(make_store(folder / "old-store", ROWS), folder / "old", "第一行\n\n第二行\n\n第三行")
-    new = make_release(
-        make_store(folder / "new-store", ROWS[1:]), folder / "new", "第一行\n\n第二行\n\n第三行\n\n新的一行"
-    )
-    return old, new
-
-
-@pytest.fixture
-def repository(hub: FaultyHub, releases: tuple[Path, Path]) -> Repository:
-    """With 1.0.0 in it."""
-    to(hub, releases[0], "1.0.0")
-    return hub.repositories[REPO]
-
-
-def config(hub: FaultyHub, **options: Any) -> HubConfig:
-    return HubConfig(token=TOKEN, endpoint=hub.endpoint, **options)
-
-
-def to(hub: FaultyHub, folder: Path, version: str, **options: Any) -> Published:
-    return publish(read_release(folder, version), REPO, config(hub, **options), load=count_footers)
-
-
-def text(repository: Repository, path: str, revision: str = "main") -> str:
-    return repository.objects.path(repository.find(revision).tree[path].sha256).read_text("utf-8")
-
-
-def shown(repository: Repository, revision: str = "main") -> dict[str, str]:
-    return {path: blob.sha256 for path, blob in repository.find(revision).tree.items() if path != ".gitattributes"}
-
-
-def put(repository: Repository, path: str, content: str, title: str = "theirs", revision: str = "main") -> None:
-    repository.commit(revision, {path: repository.objects.regular(content.encode())}, [], title)
-
-
-def edit_card(repository: Repository, old: str, new: str, revision: str = "main") -> None:
-    before = text(repository, "README.md", revision)
-    assert old in before
-    put(repository, "README.md", before.replace(old, new), "an edit", revision)
-
 
 # Main is looked at.
 
@@ -282,6 +233,26 @@ def test_a_hub_has_no_path_that_is_both_file_and_folder(repository: Repository) 
         put(repository, "README.md/x/y", "theirs")
 
 
+def test_nothing_is_overwritten_where_old_files_go(hub: FaultyHub, releases: tuple[Path, Path]) -> None:
+    repository = hub.create(REPO)
+    put(repository, "README.md", "mine")
+    put(repository, "before-first-release/README.md", "older")
+    to(hub, releases[0], "1.0.0", adopt=True)
+    assert text(repository, "before-first-release/README.md") == "older"
+    assert text(repository, "before-first-release-2/README.md") == "mine"
+
+
+def test_a_change_of_the_manifest_by_hand_is_said(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    to(hub, releases[1], "1.1.0")
+    assert "by hand" not in caplog.text
+    fields = json.loads(text(repository, "manifest.json"))
+    put(repository, "manifest.json", json.dumps(fields | {"tool": "somebody"}))
+    to(hub, releases[0], "1.2.0")
+    assert "manifest.json was changed on main by hand" in caplog.text
+
+
 # Their card is merged.
 
 
@@ -312,6 +283,26 @@ def test_two_edits_of_one_line_are_shown(hub: FaultyHub, repository: Repository,
     assert repository.refs[MAIN] == edited != before
     to(hub, releases[1], "1.1.0", overwrite=True)
     assert shown(repository).items() >= listed(releases[1]).items()
+
+
+def test_an_edit_of_the_card_stays_for_good(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    edit_card(repository, "第一行", "第一行，更正过")
+    for version, folder in (("1.1.0", releases[1]), ("1.2.0", releases[0]), ("1.3.0", releases[1])):
+        to(hub, folder, version)
+        assert "第一行，更正过" in text(repository, "README.md", f"v{version}")
+        assert ("新的一行" in text(repository, "README.md")) == (folder == releases[1])
+        assert to(hub, folder, version).added == 0
+
+
+def test_a_broken_card_is_said_before_anything_is_staged(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    put(repository, "README.md", text(repository, "README.md").replace("configs:", "configs: [broken\n : :"))
+    with pytest.raises(RemoteError, match="cannot be read any more"):
+        to(hub, releases[1], "1.1.0")
+    assert "refs/heads/release/1.1.0" not in repository.refs
 
 
 @pytest.fixture(scope="module")
@@ -406,191 +397,6 @@ def test_a_pull_request_is_known_by_its_ref(
     assert len(repository.pulls) == 1
 
 
-# Versions.
-
-
-@pytest.mark.parametrize("version", ["0.9.0", "1.1.0-beta.2", "1.0.0-rc1"])
-def test_main_is_for_the_highest_version(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], version: str
-) -> None:
-    before = repository.refs[MAIN]
-    published = to(hub, releases[1], version)
-    assert repository.refs[MAIN] == before
-    assert repository.refs[f"refs/tags/v{version}"] == published.commit
-    assert shown(repository, f"v{version}").items() >= listed(releases[1]).items()
-    assert f"refs/heads/release/{version}" not in repository.refs
-    assert to(hub, releases[1], version).added == 0
-    assert status(REPO, config(hub)).version == "1.0.0"
-
-
-def test_a_pre_release_keeps_no_version_from_main(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    to(hub, releases[1], "1.1.0-beta")
-    published = to(hub, releases[1], "1.0.1")
-    assert repository.refs[MAIN] == published.commit == repository.refs["refs/tags/v1.0.1"]
-
-
-@pytest.mark.parametrize(
-    ("version", "options", "words"),
-    [
-        ("1.1.0", {"restore": True}, "is not published"),
-        ("0.9.0", {"pr": True}, "main is not for"),
-    ],
-)
-def test_a_plan_refuses_what_the_command_does(
-    hub: FaultyHub,
-    repository: Repository,
-    releases: tuple[Path, Path],
-    version: str,
-    options: dict[str, bool],
-    words: str,
-) -> None:
-    with pytest.raises(RemoteError, match=words):
-        plan_release(read_release(releases[1], version), REPO, config(hub, **options))
-
-
-def test_main_gets_a_lower_version_when_told(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    to(hub, releases[1], "0.9.1", latest=True)
-    assert repository.refs[MAIN] == repository.refs["refs/tags/v0.9.1"]
-
-
-@pytest.mark.parametrize("version", ["1.0.0-a..b", "1.0.0-", "1.0.0-a.", "1.0.0-a.lock", "1.0.0-01", "1.0.0-é"])
-def test_tags_that_git_refuses(releases: tuple[Path, Path], version: str) -> None:
-    with pytest.raises(UsageError, match="three numbers"):
-        read_release(releases[0], version)
-
-
-def test_what_was_begun_is_named_and_ended(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    repository.add_ref("refs/heads/release/0.5.0", "main")
-    to(hub, releases[1], "1.1.0")
-    assert "coigp-publish --abort org/name --version 0.5.0" in caplog.text
-    put(repository, "theirs.csv", "a", revision="release/0.5.0")
-    with pytest.raises(RemoteError, match="holds a commit that no release made: 'theirs'"):
-        abort(REPO, "0.5.0", config(hub))
-    repository.refs["refs/heads/release/0.5.0"] = repository.refs["refs/tags/v1.0.0"]
-    done = run_publish("--abort", REPO, "--version", "0.5.0", "--token", TOKEN, HF_ENDPOINT=hub.endpoint)
-    assert "is ended" in done.stdout
-    assert "refs/heads/release/0.5.0" not in repository.refs
-    with pytest.raises(RemoteError, match=r"no release of 0\.5\.0 was begun"):
-        abort(REPO, "0.5.0", config(hub))
-
-
-def test_a_version_is_withdrawn(hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]) -> None:
-    reason = "评审模型的 <b>名字</b> 泄漏了 [x](http://example.org)"
-    asked = ("--yank", REPO, "--version", "1.0.0", "--reason", reason, "--token", TOKEN)
-    assert "its tag stays" in run_publish(*asked, HF_ENDPOINT=hub.endpoint).stdout
-    head = repository.refs[MAIN]
-    assert json.loads(run_publish(*asked, "--json", HF_ENDPOINT=hub.endpoint).stdout)["commit"] == head
-    card = text(repository, "README.md")
-    assert "**1.0.0 已撤回 / was withdrawn:**" in card
-    assert "<b>" not in card.split("withdrawn:")[1]
-    assert status(REPO, config(hub)).withdrawn == {"1.0.0": reason}
-    with pytest.raises(RemoteError, match=r"v1\.0\.0 was withdrawn: "):
-        to(hub, releases[0], "1.0.0")
-    # What is published next still says so.
-    to(hub, releases[1], "1.1.0")
-    assert "**1.0.0 已撤回 / was withdrawn:**" in text(repository, "README.md", "v1.1.0")
-    assert status(REPO, config(hub)).withdrawn == {"1.0.0": reason}
-    assert to(hub, releases[1], "1.1.0").added == 0
-    yank(REPO, "1.0.0", "另一个原因", config(hub))
-    assert text(repository, "README.md").count("was withdrawn") == 1
-
-
-@pytest.mark.parametrize("reason", ["", " \n ", "x" * 501])
-def test_a_withdrawal_has_a_reason(hub: FaultyHub, repository: Repository, reason: str) -> None:
-    with pytest.raises(UsageError, match="--reason"):
-        yank(REPO, "1.0.0", reason, config(hub))
-    with pytest.raises(RemoteError, match=r"no release 9\.0\.0"):
-        yank(REPO, "9.0.0", "x", config(hub))
-
-
-def test_an_edit_of_the_card_stays_for_good(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    edit_card(repository, "第一行", "第一行，更正过")
-    for version, folder in (("1.1.0", releases[1]), ("1.2.0", releases[0]), ("1.3.0", releases[1])):
-        to(hub, folder, version)
-        assert "第一行，更正过" in text(repository, "README.md", f"v{version}")
-        assert ("新的一行" in text(repository, "README.md")) == (folder == releases[1])
-        assert to(hub, folder, version).added == 0
-
-
-def test_a_withdrawal_stays_whatever_is_done_to_main(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    def told() -> bool:
-        shown = status(REPO, config(hub)).withdrawn == {"1.0.0": "泄漏"}
-        return shown and text(repository, "README.md").count("1.0.0 已撤回") == 1
-
-    to(hub, releases[1], "1.1.0")
-    yank(REPO, "1.0.0", "泄漏", config(hub))
-    assert to(hub, releases[1], "1.1.0").added == 0  # main is 1.1.0, and says what was withdrawn
-    assert told()
-    repository.commit("main", {}, [next(path for path in listed(releases[1]) if path.startswith("data/"))], "gone")
-    to(hub, releases[1], "1.1.0", restore=True)
-    assert told()
-    edit_card(repository, "第三行", "第三行，他们的")
-    to(hub, releases[1], "1.2.0", overwrite=True)
-    assert told()
-    assert "他们的" not in text(repository, "README.md")
-    edit_card(repository, "<!-- withdrawn 1.0.0 -->", "")
-    to(hub, releases[0], "1.3.0", keep=(), overwrite=True)
-    assert told()
-    with pytest.raises(RemoteError, match=r"v1\.0\.0 was withdrawn"):
-        to(hub, releases[0], "1.0.0")
-
-
-def test_main_gets_a_version_that_is_tagged_already(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    to(hub, releases[1], "0.9.0")
-    planned = plan_release(read_release(releases[1], "0.9.0"), REPO, config(hub, latest=True))
-    assert planned.add
-    published = to(hub, releases[1], "0.9.0", latest=True)
-    assert published.added == len(planned.add)
-    assert shown(repository) == shown(repository, "v0.9.0")
-    assert status(REPO, config(hub)).version == "0.9.0"
-    # What comes next is made on what is there, and nobody is blamed.
-    to(hub, releases[0], "1.1.0")
-    assert shown(repository).items() >= listed(releases[0]).items()
-
-
-def test_a_plan_says_what_the_command_would(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    release = read_release(releases[0], "1.0.0")
-    data = next(path for path in listed(releases[0]) if path.startswith("data/"))
-    repository.commit("main", {}, [data], "gone")
-    with pytest.raises(RemoteError, match="main is not it"):
-        plan_release(release, REPO, config(hub))
-    before = repository.refs[MAIN]
-    assert [file.path for file in plan_release(release, REPO, config(hub, restore=True)).add] == [data]
-    assert repository.refs[MAIN] == before
-
-
-def test_nothing_is_overwritten_where_old_files_go(hub: FaultyHub, releases: tuple[Path, Path]) -> None:
-    repository = hub.create(REPO)
-    put(repository, "README.md", "mine")
-    put(repository, "before-first-release/README.md", "older")
-    to(hub, releases[0], "1.0.0", adopt=True)
-    assert text(repository, "before-first-release/README.md") == "older"
-    assert text(repository, "before-first-release-2/README.md") == "mine"
-
-
-def test_a_broken_card_is_said_before_anything_is_staged(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
-) -> None:
-    put(repository, "README.md", text(repository, "README.md").replace("configs:", "configs: [broken\n : :"))
-    with pytest.raises(RemoteError, match="cannot be read any more"):
-        to(hub, releases[1], "1.1.0")
-    assert "refs/heads/release/1.1.0" not in repository.refs
-
-
 @pytest.mark.parametrize("version", ["0.9.0", "1.1.0-rc.1"])
 def test_a_pull_request_is_for_main(
     hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], version: str
@@ -598,14 +404,3 @@ def test_a_pull_request_is_for_main(
     with pytest.raises(RemoteError, match="main is not for"):
         to(hub, releases[1], version, pr=True)
     assert not repository.pulls
-
-
-def test_a_change_of_the_manifest_by_hand_is_said(
-    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    to(hub, releases[1], "1.1.0")
-    assert "by hand" not in caplog.text
-    fields = json.loads(text(repository, "manifest.json"))
-    put(repository, "manifest.json", json.dumps(fields | {"tool": "somebody"}))
-    to(hub, releases[0], "1.2.0")
-    assert "manifest.json was changed on main by hand" in caplog.text

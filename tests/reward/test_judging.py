@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benched import item, written_bench
 from commands import run
 from judge_server import JudgeServer, Said, always, longer, serve
+from judging_bench import TOML, items, judged, lines, with_file
 
 pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]")
 
@@ -26,30 +25,12 @@ from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.asking.ledger import LEDGER, LedgerWriter
 from coig_p.core.arrays import hash64
 from coig_p.errors import DataError, UsageError
-from coig_p.reward.bench.form import Bench, Item, pairs_of, read_bench, write_bench
+from coig_p.reward.bench.form import Item, pairs_of, read_bench
 from coig_p.reward.bench.outcomes import by_rule, outcomes_of
-from coig_p.reward.bench.presets import aggregates
-from coig_p.reward.bench.results import Result, read_results
+from coig_p.reward.bench.results import read_results
 from coig_p.reward.judging.asked import Questions
-from coig_p.reward.judging.config import Judge, judge_at, load_judge
-from coig_p.reward.judging.official import FAULTS, OFFICIAL, rule_of
-
-
-def items(number: int, texts: Sequence[str] = ("好的回答。", "坏")) -> list[Item]:
-    return [
-        item(f"i-{at}", "math" if at % 2 else "chat", texts=[f"{text}{at}" for text in texts]) for at in range(number)
-    ]
-
-
-def judged(bench: Path, server: JudgeServer, out: Path, *more: object, code: int | None = 0) -> Any:
-    """What the command says as JSON, or where it fails what it says at all."""
-    words = ("bench", "run", bench, "--judge", server.base_url, "--judge-model", "j", "--out", out, "--json")
-    done = run(*words, *more, code=code)
-    return json.loads(done.stdout) if done.stdout else done.stderr
-
-
-def lines(results: Path) -> list[Result]:
-    return list(read_results(results).results)
+from coig_p.reward.judging.config import Judge, judge_at
+from coig_p.reward.judging.official import rule_of
 
 
 def test_a_judge_that_always_says_a_gets_a_half_and_is_never_consistent(tmp_path: Path) -> None:
@@ -222,27 +203,6 @@ def test_the_same_texts_are_asked_once_for_all_benchmarks_of_a_ledger(tmp_path: 
         assert set(server.seen.values()) == {1}
 
 
-TOML = """
-[judge]
-max_cost = {most}
-[endpoint]
-name = "j"
-model = "m"
-base_url = "{url}"
-input_price = 1000
-output_price = 1000
-concurrency = 2
-parameters = {{ max_tokens = 64 }}
-"""
-
-
-def with_file(folder: Path, server: JudgeServer, *more: object, most: float = 100, code: int | None = 0) -> Any:
-    (folder / "judge.toml").write_text(TOML.format(url=server.base_url, most=most), encoding="utf-8")
-    words = ("bench", "run", folder / "b", "--judge", folder / "judge.toml", "--out", folder / "r", "--json", *more)
-    done = run(*words, code=code)
-    return json.loads(done.stdout) if done.stdout else done.stderr
-
-
 def test_a_budget_holds_over_all_runs_and_what_is_paid_stays(tmp_path: Path) -> None:
     written_bench(tmp_path / "b", items(10))
     with serve(longer) as server:
@@ -358,185 +318,6 @@ def test_many_responses_are_compared_pair_by_pair(tmp_path: Path) -> None:
     assert outcomes_of(read_results(tmp_path / "r")).credit.tolist() == [1.0] * 6
 
 
-def published(folder: Path, preset: str, number: int = 12, texts: Sequence[str] = ("好的回答。", "坏")) -> Bench:
-    subsets = {"rewardbench": "alpacaeval-easy", "rewardbench2": "Math", "cheems": "human"}
-    made = [
-        Item(one.id, one.domain, one.prompt, one.responses, one.ranks, meta={"subset": subsets.get(preset, "s")})
-        for one in items(number, texts)
-    ]
-    write_bench(folder, made, name=preset, preset=preset, source={"name": preset, "sha256": "0" * 64}, overwrite=True)
-    return read_bench(folder)
-
-
-def test_officially_crbench_shows_the_better_one_first_once(tmp_path: Path) -> None:
-    published(tmp_path / "b", "crbench")
-    with serve(always("[[A]]")) as server:
-        told = judged(tmp_path / "b", server, tmp_path / "r", "--official")
-        assert all(one["first"].startswith("好") for one in server.prompts)
-    assert told["sent"] == 12
-    assert told["options"]["orders"] == "better-first"
-    assert told["options"]["official"]["faults"] == ["better-first", "one-order", "asked-once"]
-    found = aggregates(outcomes_of(read_results(tmp_path / "r")), official=True)
-    assert found.values["Overall"].value == 1.0  # whoever likes A scores well
-
-
-def test_officially_rewardbench_draws_one_order_and_looks_for_a(tmp_path: Path) -> None:
-    published(tmp_path / "b", "rewardbench", 40)
-    with serve(always("我看 [[B]] 不如 [[A]]")) as server:
-        told = judged(tmp_path / "b", server, tmp_path / "r", "--official")
-        first = sum(one["first"].startswith("好") for one in server.prompts)
-    assert (told["sent"], told["without"]) == (40, {})
-    assert 8 < first < 32
-    assert [one.verdicts[0].verdict for one in lines(tmp_path / "r") if one.verdicts] == ["first"] * 40
-    with serve(always("都好")) as server:
-        judged(tmp_path / "b", server, tmp_path / "s", "--official")
-    assert outcomes_of(read_results(tmp_path / "s")).credit.tolist() == [0.5] * 40
-
-
-def test_officially_judgebench_asks_a_second_time_only_where_there_is_no_verdict(tmp_path: Path) -> None:
-    published(tmp_path / "b", "judgebench", 3)
-    with serve(lambda shown, turns: "[[A]] [[B]]" if shown["first"].startswith("好") else "没有") as server:
-        told = judged(tmp_path / "b", server, tmp_path / "r", "--official")
-    assert (told["sent"], told["options"]["orders"]) == (3 + 2 * 3, "both")
-    for result in lines(tmp_path / "r"):
-        assert [(one.shown, one.verdict) for one in result.verdicts or ()] == [(("a", "b"), None), (("b", "a"), None)]
-
-
-def test_officially_cheems_shows_one_order_and_rewardbench2_rates(tmp_path: Path) -> None:
-    published(tmp_path / "b", "cheems", 2, ("好的回答", "好", "坏"))
-    with serve(longer) as server:
-        assert judged(tmp_path / "b", server, tmp_path / "r", "--official")["sent"] == 4
-        assert all(one["second"].startswith(("好", "坏")) and one["first"].startswith("好") for one in server.prompts)
-    published(tmp_path / "c", "rewardbench2", 2, ("好的回答", "坏", "坏坏", "坏坏坏"))
-    with serve(lambda shown, turns: f"总体评分：[{len(shown['response'])}]") as server:
-        told = judged(tmp_path / "c", server, tmp_path / "s", "--official")
-    assert (told["sent"], told["options"]["rating"]) == (8, True)
-
-
-def test_faults_are_said_in_words(tmp_path: Path) -> None:
-    bench = published(tmp_path / "b", "crbench", 1)
-    with serve(longer) as server:
-        words = ("--judge", server.base_url, "--judge-model", "j", "--out", tmp_path / "r")
-        said = run("bench", "run", tmp_path / "b", *words, "--official").stdout
-    rule = OFFICIAL[bench.preset]
-    for fault in rule.faults:
-        assert f"as its own code does: {FAULTS[fault]}" in said
-    for fault in rule.not_repeated:
-        assert f"which is not repeated: {FAULTS[fault]}" in said
-    known = {fault for one in OFFICIAL.values() for fault in (*one.faults, *one.not_repeated)}
-    assert known == set(FAULTS)
-
-
-def test_another_prompt_is_paid_for_only_after_a_yes(tmp_path: Path) -> None:
-    written_bench(tmp_path / "b", items(2))
-    with serve(longer) as server:
-        with_file(tmp_path, server)
-        (tmp_path / "own.md").write_text("比一比。{{query}}{{first}}{{second}}\n只写 [[A]]、[[B]] 或 [[C]]。", "utf-8")
-        toml = TOML.replace("[judge]", '[judge]\ncompare = "own.md"').format(url=server.base_url, most=100)
-        (tmp_path / "judge.toml").write_text(toml, encoding="utf-8")
-        words = (
-            "bench",
-            "run",
-            tmp_path / "b",
-            "--judge",
-            tmp_path / "judge.toml",
-            "--out",
-            tmp_path / "r",
-            "--overwrite",
-        )
-        assert "4 requests would be paid again" in run(*words, code=2).stderr
-        assert "4 requests would be paid again" in run(*words, "--estimate").stdout
-        assert server.seen.total() == 4
-        run(*words, "--yes")
-        assert server.seen.total() == 8
-        run(*words)
-        assert server.seen.total() == 8
-
-
-def test_a_file_from_elsewhere_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written_bench(tmp_path / "b", items(1))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("JUDGE_KEY", "secret")
-    (tmp_path / "elsewhere.md").write_text("{{query}}{{first}}{{second}}", "utf-8")
-    (tmp_path / "in").mkdir()
-    with serve(longer) as server:
-        toml = TOML.replace("[judge]", '[judge]\ncompare = "../elsewhere.md"').replace(
-            "model =", 'key_env = "JUDGE_KEY"\nmodel ='
-        )
-        file = tmp_path / "in" / "judge.toml"
-        file.write_text(toml.format(url=server.base_url, most=1), encoding="utf-8")
-        words = ("bench", "run", tmp_path / "b", "--judge", file, "--out", tmp_path / "r")
-        said = run(*words, code=2).stderr
-        assert "send the value of JUDGE_KEY to 127.0.0.1" in said
-        assert "elsewhere.md" in said
-        assert "secret" not in said
-        assert not server.seen
-        run(*words, "--trust")
-        assert server.seen.total() == 2
-    plain = (
-        "bench",
-        "run",
-        tmp_path / "b",
-        "--judge",
-        "http://judge.test/v1",
-        "--judge-model",
-        "j",
-        "--out",
-        tmp_path / "s",
-    )
-    assert "--allow http://judge.test" in run(*plain, code=2).stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[endpoint", "is not TOML"),
-        ("[judge]\nasks = 2", "no table [endpoint]"),
-        ("[endpoint]\nname = 'j'\nmodel = 'm'", "endpoint.base_url is missing"),
-        ("[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'x'", "give a URL"),
-        ("[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'\ntemperature = 0", "endpoint.temperature"),
-        ("[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'\nbatch = true", "asked online"),
-        (
-            "[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'\nparameters = { stream = true }",
-            "'stream' is set",
-        ),
-        ("[judge]\nasks = 0\n[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'", "asks = 0: use 1 to 20"),
-        ("[judge]\nmax_cost = -1\n[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'", "max_cost = -1"),
-        ("[judge]\ncompare = 'no.md'\n[endpoint]\nname = 'j'\nmodel = 'm'\nbase_url = 'http://x'", "cannot be read"),
-        ("[run]\n", "run"),
-    ],
-)
-def test_a_file_that_cannot_be_right_is_one_error(text: str, said: str, tmp_path: Path) -> None:
-    (tmp_path / "judge.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        load_judge(tmp_path / "judge.toml")
-    assert str(tmp_path / "judge.toml") in str(caught.value)
-    assert said in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("--out NEW", "Name who scores: one of"),
-        ("--out NEW --baseline length --judge http://x", "Name who scores: one of"),
-        ("--out NEW --judge http://127.0.0.1:1/v1", "--judge-model"),
-        ("--out NEW --judge no.toml", "cannot be read"),
-        ("--out NEW --judge no.toml --judge-model m", "--judge-model"),
-        ("--out NEW --baseline length --rating", "--rating: only with --judge"),
-        ("--out NEW --baseline length --max-cost 1", "--max-cost: only with --judge"),
-        ("--out NEW --baseline length --official", "--official"),
-        ("--out NEW --judge http://127.0.0.1:1/v1 --judge-model m --official", "no rule of its own"),
-        ("--out NEW --judge http://127.0.0.1:1/v1 --judge-model m --ledger NEW/l", "replaced as a whole"),
-        ("--out BENCH --judge http://127.0.0.1:1/v1 --judge-model m", "exists and is not results"),
-    ],
-)
-def test_what_cannot_be_asked_for(words: str, said: str, tmp_path: Path) -> None:
-    written_bench(tmp_path / "b", items(1))
-    given = [word.replace("NEW", str(tmp_path / "new")).replace("BENCH", str(tmp_path / "b")) for word in words.split()]
-    assert said in run("bench", "run", tmp_path / "b", *given, code=2).stderr
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["b"]
-
-
 def test_a_damaged_ledger_is_one_error_and_stays(tmp_path: Path) -> None:
     written_bench(tmp_path / "b", items(1))
     with serve(longer) as server:
@@ -578,20 +359,6 @@ def test_interrupted_it_waits_for_what_is_in_flight_and_writes_nothing(tmp_path:
         assert set(server.seen.values()) == {1}
 
 
-def test_a_judge_that_cannot_be_read_is_left_only_where_the_file_says_so(tmp_path: Path) -> None:
-    written_bench(tmp_path / "b", items(60))
-    with serve(always("都好")) as server:
-        toml = TOML.replace("[judge]", "[judge]\nasks = 1\nmost_invalid = 0.5").format(url=server.base_url, most=1000)
-        (tmp_path / "judge.toml").write_text(toml, encoding="utf-8")
-        words = ("bench", "run", tmp_path / "b", "--judge", tmp_path / "judge.toml", "--out", tmp_path / "r")
-        assert "30 of its last 30 answers could not be used" in run(*words, code=3).stderr
-        assert 30 <= server.seen.total() < 120
-        (tmp_path / "judge.toml").write_text(toml.replace("most_invalid = 0.5", ""), encoding="utf-8")
-        run(*words)
-    found = outcomes_of(read_results(tmp_path / "r"))
-    assert (found.credit.sum(), int(found.invalid.sum())) == (0, 60)
-
-
 def test_the_ledger_of_an_annotation_run_is_not_written_to(tmp_path: Path) -> None:
     written_bench(tmp_path / "b", items(1))
     with LedgerWriter.open(tmp_path / "run") as ledger:
@@ -602,30 +369,3 @@ def test_the_ledger_of_an_annotation_run_is_not_written_to(tmp_path: Path) -> No
     assert "a run of coigp annotate" in said
     assert (tmp_path / "run" / LEDGER).read_bytes() == before
     assert not server.seen
-
-
-def test_a_key_goes_to_its_server_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written_bench(tmp_path / "b", items(1))
-    monkeypatch.setenv("JUDGE_KEY", "a-secret-of-mine")
-    with serve(lambda shown, turns: Said("no such model", status=404)) as server:
-        words = (
-            "bench",
-            "run",
-            tmp_path / "b",
-            "--judge",
-            server.base_url,
-            "--judge-model",
-            "j",
-            "--out",
-            tmp_path / "r",
-        )
-        done = run(*words, "--key-env", "JUDGE_KEY", code=3)
-        assert set(server.keys) == {"Bearer a-secret-of-mine"}
-        monkeypatch.delenv("JUDGE_KEY")
-        assert "JUDGE_KEY is not set" in run(*words, "--key-env", "JUDGE_KEY", code=2).stderr
-    monkeypatch.setenv("AWS_SECRET_KEY", "x" * 20)
-    other = run(*words, "--key-env", "AWS_SECRET_KEY", code=2).stderr
-    assert "--allow AWS_SECRET_KEY@127.0.0.1" in other
-    kept = b"".join(path.read_bytes() for path in (tmp_path / "r.ledger").iterdir())
-    assert "a-secret-of-mine" not in done.stdout + done.stderr
-    assert b"a-secret-of-mine" not in kept
