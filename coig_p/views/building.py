@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import datasets.exceptions
 import pyarrow as pa
 from datasets.arrow_reader import ArrowReader
 
-from coig_p.errors import CoigPError, UsageError
+from coig_p.errors import CoigPError, StoreError, UsageError
 from coig_p.pairs.plan import Block, Group, Piece, block_rows, make_plan, read_all_groups
 from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.selection import SplitPart
@@ -23,7 +24,7 @@ from coig_p.store.fetching import Opens, opened_in_turn
 from coig_p.store.locate import download
 from coig_p.store.manifest import StoreFile
 from coig_p.store.rewarded import rewarded, rewards_beside
-from coig_p.views.closed import CLOSED, closed_error, is_closed, passing_folder
+from coig_p.views.closed import CLOSED, NO_ROOM, closed_error, is_closed, passing_folder
 from coig_p.views.dataset import ViewDataset
 from coig_p.views.decoding import cast_columns
 from coig_p.views.indexing import ROWS, index_schema, index_tables
@@ -54,6 +55,8 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _build_cache_dir(self) -> str:
         """As datasets has it. Its next step is to lock a file in the cache: one elsewhere, where that is closed."""
+        if self.config.lazy and "://" not in self._cache_dir_root:  # a view says where its files are, also to others
+            self._cache_dir_root = os.path.abspath(self._cache_dir_root)
         found = str(super()._build_cache_dir())
         root = self._cache_dir_root
         if self._begins and "://" not in root and is_closed(Path(root, found.replace("/", "_") + ".lock")):
@@ -73,7 +76,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             mode = options.get("download_mode", args[1] if len(args) > 1 else None)
             if datasets.DownloadMode(mode or _REUSE) is not _REUSE:
                 raise closed_error(root, f"download_mode={mode!r} makes these rows anew")
-            if not Path(self._cache_dir, datasets.config.DATASET_INFO_FILENAME).exists():
+            if not os.path.exists(Path(self._cache_dir, datasets.config.DATASET_INFO_FILENAME)):
                 raise closed_error(root, "these rows are not in this cache yet")
             self.info = self._load_info()
             return
@@ -99,8 +102,14 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 self._writer_batch_size = ROWS
             yield from super()._prepare_split_single(*args, **options)
         except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, CoigPError):
-                raise error.__cause__ from None
+            cause = error.__cause__
+            if isinstance(cause, CoigPError):
+                raise cause from None
+            if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+                raise StoreError(
+                    self._output_dir,
+                    f"rows could not be written there: {cause.strerror}. Make room, or load with another cache_dir=",
+                ) from None
             raise
         finally:
             self.info.features, self._writer_batch_size = features, size
@@ -171,6 +180,8 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return {"shards": plan, "places": places}
 
     def _download_and_prepare(self, *args: Any, **options: Any) -> None:
+        if self.config.lazy:
+            self.info.splits = None  # of what lies in the cache, which may be another's: nothing to compare with
         super()._download_and_prepare(*args, **options)
         if self.config.lazy:
             write_made_of(self._output_dir, self.config_id, self._made_of)
@@ -209,9 +220,9 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return index_schema(self.config.selection.schema, sum(file.responses or 0 for file in read))
 
     def _as_view(self, reader: ArrowReader, split: Any, in_memory: bool) -> datasets.Dataset:
-        texts = read_made_of(self._output_dir, self.config_id, self._cache_dir_root)
+        made_of = read_made_of(self._output_dir, self.config_id, self._cache_dir_root)
         kwargs = reader.read(name=self.dataset_name, instructions=split, split_infos=self.info.splits.values())
-        shown = (texts, self.config.selection, self.info.features)
+        shown = (*made_of, self.config.selection, self.info.features)
         kwargs["arrow_table"] = view(kwargs["arrow_table"], *shown, in_memory=in_memory)
         made = datasets.Dataset if in_memory else ViewDataset
         return made(fingerprint=self._get_dataset_fingerprint(split), **kwargs)

@@ -69,7 +69,7 @@ def _try(folder: Path) -> None:
         },
         schema=schema,
     )
-    recipe = Recipe(MemoryMappedTable.from_file(str(folder / "index.arrow")), texts, shown_columns(schema), Shape())
+    recipe = Recipe((), MemoryMappedTable.from_file(str(folder / "index.arrow")), texts, shown_columns(schema), Shape())
     view, plain = ViewDataset(ViewTable(recipe)), datasets.Dataset(expected)
     assert view.features == plain.features, "features"
     assert view.cache_files, "cache_files"
@@ -89,4 +89,4 @@ def _try(folder: Path) -> None:
         assert list(one.iter(2)) == list(other.iter(2)), "batches"
         assert one.to_dict() == other.to_dict(), "all rows"
     assert isinstance(view.select_columns(["margin"])._data, ViewTable), "selected columns"
-    texts.files[0].close()
+    texts.files[0].watched.close()

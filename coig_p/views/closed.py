@@ -16,14 +16,16 @@ from coig_p.errors import StoreError
 
 CLOSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """What the system calls a place that may not be written."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What it says where a disk is full, or a file as large as it may be."""
 
 
 def is_closed(file: str | os.PathLike[str]) -> bool:
     """Whether this user may not write a file: that is there, or where it would be made, its folders too."""
-    place = Path(file)
-    if place.exists():
+    place = Path(file).absolute()
+    if os.path.exists(place):  # which says no of what another user has to himself, where Path.exists raises
         return not os.access(place, os.W_OK)
-    while not place.exists() and place != place.parent:
+    while not os.path.exists(place) and place != place.parent:
         place = place.parent
     return not os.access(place, os.W_OK | os.X_OK)
 

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 from datasets.fingerprint import Hasher
 
+from coig_p.errors import UsageError
 from coig_p.views.closed import is_closed, passing_folder
 from coig_p.views.table import ViewTable
 
@@ -112,9 +113,12 @@ def materialize(dataset: Any) -> Any:
 
     Raises:
         StoreError: the texts are not what they were, or there is no room for the rows.
+        UsageError: it is no dataset.
     """
     if isinstance(dataset, dict):
         return type(dataset)({name: materialize(one) for name, one in dataset.items()})
+    if not isinstance(dataset, (datasets.Dataset, datasets.IterableDataset)):
+        raise UsageError(f"materialize takes a dataset, or a dict of them, not a {type(dataset).__name__}")
     table = getattr(dataset, "_data", None)
     if not isinstance(table, ViewTable):
         return dataset

@@ -25,6 +25,7 @@ from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import open_shard, read_batches
+from coig_p.views.closed import NO_ROOM
 from coig_p.views.identity import identity
 from coig_p.views.texts import (
     FACTS,
@@ -80,7 +81,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                 facts["folder"] = folder.name
                 (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in NO_ROOM:
                 raise
             raise StoreError(
                 folder.parent,
@@ -92,7 +93,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
 
 def _verified(folder: Path, *, whole: bool) -> Kept:
     kept = Kept(str(folder), str(read_facts(folder)["sha256"]))
-    TextFile(kept, whole=whole).close()
+    TextFile(kept, whole=whole).watched.close()
     return kept
 
 

@@ -20,7 +20,7 @@ from coig_p.pairs.selection import Selection
 from coig_p.schema import NAME
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.views.decoding import shown_columns
-from coig_p.views.identity import AGAIN, difference, identity
+from coig_p.views.identity import AGAIN, KEYS, Watched, identity
 from coig_p.views.keeping import folder_name, keep
 from coig_p.views.table import Recipe, ViewTable
 from coig_p.views.texts import Kept, Texts
@@ -51,7 +51,7 @@ def keep_texts(
         for domain in selection.domains:
             files = [file for file in selection.files(manifest, split) if file.domain == domain]
             if files:
-                folder = Path(cache) / NAME / folder_name(domain, split, files, code_hash())
+                folder = Path(cache).absolute() / NAME / folder_name(domain, split, files, code_hash())
                 found.append((split, keep(folder, partial(in_turn, files), anew=anew)))
     return found
 
@@ -78,14 +78,14 @@ def write_made_of(folder: str, config_id: str, kept: Sequence[Kept]) -> None:
     """
     told = {
         "config": config_id,
-        "index": {path.name: identity(path) for path in sorted(Path(folder).glob("*.arrow"))},
+        "index": {name: identity(Path(folder, name)) for name in sorted(_index_files(folder))},
         "texts": [[os.path.basename(one.folder), one.sha256] for one in kept],
     }
     (Path(folder) / MADE_OF).write_text(json.dumps(told), encoding="utf-8")
 
 
-def read_made_of(folder: str, config_id: str, cache: str) -> Texts:
-    """The texts of an index, both verified now, not at the first row.
+def read_made_of(folder: str, config_id: str, cache: str) -> tuple[Texts, tuple[Watched, ...]]:
+    """The texts of an index and its own files, all verified now, not at the first row.
 
     Args:
         folder: of the index.
@@ -98,25 +98,39 @@ def read_made_of(folder: str, config_id: str, cache: str) -> Texts:
         told = json.loads((Path(folder) / MADE_OF).read_text(encoding="utf-8"))
         if told["config"] != config_id:
             raise ValueError(f"it is of {told['config']}")
-        kept = [Kept(str(Path(cache) / NAME / name), sha256) for name, sha256 in told["texts"]]
-        for name, one in told["index"].items():
-            different = difference(Path(folder, name), one)
-            if different is not None:
-                raise StoreError(folder, f"{name}, the numbers of a lazy dataset, {different}. {AGAIN}")
+        kept = [Kept(str(Path(cache).absolute() / NAME / name), str(sha256)) for name, sha256 in told["texts"]]
+        index = {name: {key: one[key] for key in KEYS} for name, one in told["index"].items()}
+        if set(index) != _index_files(folder):
+            raise ValueError(f"it is of {', '.join(sorted(index))}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(folder, f"{MADE_OF} cannot be used ({error}). {AGAIN}") from None
+    what = "the numbers of a lazy dataset"
+    watched = tuple(Watched(Path(folder, name).absolute(), one, what) for name, one in sorted(index.items()))
     texts = Texts(kept)
     assert texts.files is not None
-    return texts
+    return texts, watched
 
 
-def view(index: Table, texts: Texts, selection: Selection, features: Features, *, in_memory: bool) -> Table:
+def _index_files(folder: str) -> set[str]:
+    return {path.name for path in Path(folder).glob("*.arrow") if not path.name.startswith("cache-")}
+
+
+def view(
+    index: Table,
+    texts: Texts,
+    watched: tuple[Watched, ...],
+    selection: Selection,
+    features: Features,
+    *,
+    in_memory: bool,
+) -> Table:
     """The view of rows of an index.
 
     Args:
+        watched: the files of the index.
         features: of the columns, in their order; a user may have given them.
         in_memory: decode them all.
     """
     columns = shown_columns(selection.schema, features)
-    found = ViewTable(Recipe(index, texts, columns, replace(selection.shape, columns=None)))
+    found = ViewTable(Recipe(watched, index, texts, columns, replace(selection.shape, columns=None)))
     return InMemoryTable(found.in_memory()) if in_memory else found

@@ -29,8 +29,9 @@ from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import StoreError, UsageError
 from coig_p.pairs.turns import Shape
-from coig_p.views.closed import is_closed, passing_folder
+from coig_p.views.closed import NO_ROOM, is_closed, passing_folder
 from coig_p.views.decoding import ANSWER, PROMPT, Shown, decoded
+from coig_p.views.identity import Watched
 from coig_p.views.texts import Texts
 
 _TOGETHER = 1000  # rows that are decoded at a time
@@ -44,12 +45,14 @@ class Recipe:
     """What a view is made of. Pickled, it is paths and hashes.
 
     Attributes:
+        watched: the files of the index; before it, so that they are verified before it is mapped.
         index: of all its rows.
         texts: that its numbers are of.
         columns: what each column shows, in order.
         shape: how they show conversations.
     """
 
+    watched: tuple[Watched, ...]
     index: Table
     texts: Texts
     columns: Mapping[str, Shown]
@@ -195,8 +198,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _row(self, at: int) -> pa.Table:
         """One row: slices of what is there, without arrays of numbers."""
         texts = self.recipe.texts
-        if self._holds_text:
-            texts.check()
+        self._check()
         own = bisect_right(self._begins, at) - 1
         batch, local = self._batches[own], at - self._begins[own]
         found: dict[str, Any] = {}
@@ -239,6 +241,12 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
             table = self._decoded(*self._sliced(begin, min(self.num_rows, begin + step)))
             yield from table.to_batches(max_chunksize=size)
 
+    def _check(self) -> None:
+        for file in self.recipe.watched:
+            file.check()
+        if self._holds_text:
+            self.recipe.texts.check()
+
     def _is_large(self, rows: int) -> bool:
         return rows > 1 and self._holds_text and rows * self._row_bytes > _IN_MEMORY
 
@@ -247,6 +255,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         return any(one.text for one in self.recipe.columns.values())
 
     def _sliced(self, begin: int, end: int) -> tuple[dict[str, Any], int]:
+        self._check()
         first = int(np.searchsorted(self._offsets, begin, side="right")) - 1
         last = int(np.searchsorted(self._offsets, end, side="left"))
         found = {}
@@ -259,6 +268,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
         return found, end - begin
 
     def _gathered(self, wanted: Index) -> dict[str, Any]:
+        self._check()
         batch = np.searchsorted(self._offsets, wanted, side="right") - 1
         places = [(at, np.flatnonzero(batch == at)) for at in np.unique(batch).tolist()]
         back = np.argsort(np.concatenate([where for _, where in places])) if len(places) > 1 else None
@@ -271,8 +281,6 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
     def _decoded(self, numbers: Mapping[str, _Numbers], rows: int) -> pa.Table:
         """The rows of these numbers, in tables small enough that no string column passes Arrow's limit."""
         texts = self.recipe.texts
-        if self._holds_text:
-            texts.check()
         step = max(1, rows)
         if rows > 1 and self._holds_text:
             most = texts.most_bytes() * max(_most(one) for one in numbers.values())
@@ -321,7 +329,14 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
                 f"{max(1, self.nbytes >> 20):,}", target, stay,
             )  # fmt: skip
             self._spill(target)
-        return MemoryMappedTable.from_file(str(target))
+        try:
+            return MemoryMappedTable.from_file(str(target))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(
+                target.parent,
+                f"{target.name}, rows that a lazy dataset wrote here, cannot be read: {error}. Delete it, as "
+                "cleanup_cache_files() of that dataset does: it is then written anew",
+            ) from None
 
     def _spill(self, target: Path) -> None:
         try:
@@ -333,11 +348,12 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
                 raise
         except OSError as error:
             passing = target.parent != Path(self.path).parent
+            ways = ["Make room there"] * (error.errno in NO_ROOM) + ["set TMPDIR to another folder"] * passing
+            way = ", ".join([*ways, "or load with another cache_dir="] if ways else ["Load with another cache_dir="])
             raise StoreError(
                 target.parent,
-                f"the rows of a lazy dataset could not be written to {target.name}: {error.strerror or error}. Make "
-                f"room there, {'set TMPDIR to another folder, ' * passing}or load with another cache_dir=; iterating, "
-                "map, filter and shuffle need none of it",
+                f"the rows of a lazy dataset could not be written to {target.name}: {error.strerror or error}. {way}; "
+                "iterating, map, filter and shuffle need none of it",
             ) from None
 
     def column(self, i: int | str) -> pa.ChunkedArray:

@@ -9,9 +9,8 @@ While it is open, every access asks the system whether the file was written to.
 from __future__ import annotations
 
 import json
-import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +26,13 @@ from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
 from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
 from coig_p.store.reading import DAMAGE
-from coig_p.views.identity import AGAIN, KEYS, difference
+from coig_p.views.identity import AGAIN, Watched
 
 VERSION = 2
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
 FILE, FACTS = "texts.arrow", "facts.json"
+WHAT = "the texts of a lazy dataset"
+_FEW = 64  # values that are sliced one by one: to take them by batches costs more
 QUERY_COLUMNS = ("query", "messages", "tools", "query_id", "domain")
 RESPONSE_COLUMNS = ("text", "extra", "model")
 _TYPES = dict.fromkeys((*QUERY_COLUMNS, *RESPONSE_COLUMNS), pa.string()) | {"messages": pa.list_(TURN_TYPE)}
@@ -65,9 +66,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if facts["version"] != VERSION or not all(
-            name in facts for name in (*KEYS, "batches", "most", "total", "empty")
-        ):
+        if facts["version"] != VERSION or not _are_facts(facts):
             raise ValueError("other facts")
         if facts["folder"] != folder.name:
             raise ValueError(f"they are of {facts['folder']}")
@@ -78,6 +77,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise StoreError(
             folder, f"what is known of the texts of a lazy dataset cannot be read: {error}. {AGAIN}"
         ) from None
+
+
+def _are_facts(facts: dict[str, Any]) -> bool:
+    sizes = [size for batch in facts["batches"] for size in batch]
+    sizes += [facts[name][side] for name in ("most", "total") for side in ("query", "response")]
+    shown = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
+    return (
+        all(type(size) is int and size >= 0 for size in [*sizes, facts["bytes"], facts["mtime_ns"]])
+        and all(type(facts[name]) is str for name in ("sha256", "samples"))
+        and set(facts["empty"]) <= shown
+    )
 
 
 class TextFile:
@@ -101,47 +111,19 @@ class TextFile:
         self.facts = read_facts(folder)
         if self.facts["sha256"] != kept.sha256:
             raise self._changed("is of another content than this dataset was made of")
-        path = folder / FILE
+        self.watched = Watched(folder / FILE, self.facts, WHAT, whole=whole)
         try:
-            self.descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise self._changed(f"cannot be opened ({error.strerror})") from None
-        status = os.fstat(self.descriptor)
-        self._seen = (status.st_size, status.st_mtime_ns)
-        try:
-            different = difference(path, self.facts, whole=whole)
-            if different is not None:
-                raise self._changed(different)
-            self.reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self.reader = pa.ipc.open_file(pa.memory_map(str(folder / FILE)))
             sizes = np.array(self.facts["batches"], dtype=np.int64).reshape(-1, 2)
             if self.reader.num_record_batches != len(sizes) or not self.reader.schema.equals(PAIRING_SCHEMA):
                 raise self._changed("is not what its facts say")
         except DAMAGE as error:
-            self.close()
             raise self._changed(f"cannot be read: {error}") from None
-        except BaseException:
-            self.close()
-            raise
         self.queries, self.responses = (np.concatenate([[0], np.cumsum(sizes[:, at])]) for at in (0, 1))
         self._columns: dict[int, dict[str, pa.Array]] = {}
 
     def _changed(self, what: str) -> StoreError:
-        return StoreError(self.kept.folder, f"{FILE}, the texts of a lazy dataset, {what}. {AGAIN}")
-
-    def close(self) -> None:
-        """Free what only looking at it needed. Once: the number may be another file's by then."""
-        descriptor, self.descriptor = self.descriptor, -1
-        os.close(descriptor)
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        if getattr(self, "descriptor", -1) >= 0:
-            close(self.descriptor)  # at the end of the interpreter nothing is left of `os`
-
-    def check(self) -> None:
-        """Raise StoreError where the file was written to, or cut, since it was opened. A deleted one stays whole."""
-        status = os.fstat(self.descriptor)
-        if (status.st_size, status.st_mtime_ns) != self._seen:
-            raise self._changed("was changed while it was open")
+        return StoreError(self.kept.folder, f"{FILE}, {WHAT}, {what}. {AGAIN}")
 
     def batch(self, at: int) -> pa.RecordBatch:
         """Raw rows of PAIRING_SCHEMA."""
@@ -179,7 +161,7 @@ class Texts:
             StoreError: see `TextFile`.
         """
         for kept in self.kept:
-            if kept not in _open:
+            if kept not in _open or _open[kept].watched.is_changed():
                 _open[kept] = TextFile(kept)
         return [_open[kept] for kept in self.kept]
 
@@ -220,7 +202,7 @@ class Texts:
     def check(self) -> None:
         """Raise StoreError where one of them was written to since it was opened."""
         for file in self.files:
-            file.check()
+            file.watched.check()
 
     @property
     def batches(self) -> int:
@@ -266,7 +248,8 @@ class Texts:
         return file.columns(own)[name].slice(number - bounds[at], 1)
 
     def _foreign(self) -> StoreError:
-        return StoreError(self.kept[0].folder, f"an index names texts that are not there. {AGAIN}")
+        where = self.kept[0].folder if self.kept else FILE
+        return StoreError(where, f"an index names texts that are not there. {AGAIN}")
 
     def gather(self, name: str, numbers: Index) -> pa.Array:
         """Values by their numbers, which are of queries or of responses.
@@ -276,8 +259,9 @@ class Texts:
         """
         ends, places = self._places
         bounds = ends["queries" if name in QUERY_COLUMNS else "responses"]
-        if not len(numbers):
-            return pa.array([], _TYPES[name])
+        if len(numbers) <= _FEW:
+            parts = [self.one(name, number) for number in numbers.tolist()]
+            return pa.concat_arrays(parts) if parts else pa.array([], _TYPES[name])
         if numbers.min() < 0 or numbers.max() >= bounds[-1]:
             raise self._foreign()
         if name in self._empty:
