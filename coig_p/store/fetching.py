@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,19 +41,19 @@ def opened_in_turn(
     if not whole or not location.is_object:
         yield from (partial(opened, url) for url in urls)
         return
-    sizes = {location.url(file): file.bytes for file in location.manifest.data_files()}
-
-    def fetched(url: str) -> Any:
-        return fetch(cast(ObjectPath, as_path(url, location.storage_options)), sizes[url])
-
+    sizes = {file.path: file.bytes for file in location.manifest.data_files()}
+    root = cast(ObjectPath, as_path(location.root, location.storage_options))
+    names = [url.removeprefix(f"{location.root}/") for url in urls]
     if soon:
         yield from (partial(opened, url) for url in urls[:1])
         # By a thread that ends with the program, also where some other thread reads this stream until then.
-        for one in ahead(fetched(url) for url in urls[1:]):
-            yield partial(_given, one)
+        if names[1:]:
+            for one in ahead(fetch(root / name, sizes[name]) for name in names[1:]):
+                yield partial(_given, one)
         return
-    for _, one in in_order(fetched, urls, Threads(AT_ONCE, only_read=True)):
-        yield partial(_given, one)
+    with _coming(root, {name: sizes[name] for name in names}) as folder:
+        for name in names:
+            yield partial(_given, fetch(folder / name, sizes[name]))
 
 
 def _given(one: Any) -> Any:
@@ -75,11 +75,17 @@ def over_shards(
     if not isinstance(root, ObjectPath) or not (isinstance(workers, Threads) or workers == Processes(1)):
         yield from in_order(partial(function, root, *given), files, workers)
         return
-    sizes = {(root / file.path).key: file.bytes for file in files if file.bytes <= LARGEST_FETCHED}
-    coming = _Coming(root, sizes)
-    folder = _Folder(root.protocol, root.key, root.options, coming)
-    try:
+    with _coming(root, {file.path: file.bytes for file in files}) as folder:
         yield from in_order(partial(function, cast(Path, folder), *given), files, workers)
+
+
+@contextmanager
+def _coming(root: ObjectPath, sizes: Mapping[str, int]) -> Iterator[ObjectPath]:
+    """The same folder, of which these files come ahead in their order, but for those that are not fetched whole."""
+    fetched = {(root / name).key: size for name, size in sizes.items() if size <= LARGEST_FETCHED}
+    coming = _Coming(root, fetched)
+    try:
+        yield _Folder(root.protocol, root.key, root.options, coming)
     finally:
         coming.pool.shutdown(wait=False, cancel_futures=True)  # they only read
 

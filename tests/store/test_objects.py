@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import gzip
 import json
 import pickle
@@ -384,8 +385,12 @@ def test_a_server_that_is_not_there_and_one_that_refuses_say_so_without_secrets(
         assert SECRET not in str(caught.value)
     place = object_path(f"s3://{BUCKET}/store", s3)
     assert SECRET not in repr(place)
-    with pytest.raises(UsageError, match="storage_options"):
-        Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
+    for on in (gc.disable, gc.enable):
+        on()
+        before = gc.isenabled()
+        with pytest.raises(UsageError, match="storage_options"):
+            Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
+        assert gc.isenabled() == before
 
 
 def new_store(local: Path, s3: dict[str, Any], name: str) -> Store:
