@@ -48,7 +48,7 @@ from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.fetching import opened_in_turn
 from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, shard_reader, without_token
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.store.reading import open_shard
+from coig_p.store.reading import open_shard, takes_most
 from coig_p.store.rewarded import rewards_beside
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
@@ -344,7 +344,10 @@ class CoigP(LazyBuilder):
         stored: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else stored.setdefault(shard, len(stored))  # noqa: E731
-        opened = opened_in_turn(self.config.location, files, self.opened, whole=not streaming)  # first rows come soon
+        # Of a part of a shard, or of few columns of it, a stream asks for that part.
+        all_read = isinstance(selection, Selection) or takes_most(selection.schema)
+        whole = not streaming or (all_read and all(groups is None for groups in row_groups))
+        opened = opened_in_turn(self.config.location, files, self.opened, whole=whole, soon=streaming)
         read = (
             Shard(one, groups, partial(rewards_beside, file, selection.rewards, self.opened))
             for one, file, groups in zip(opened, files, row_groups, strict=True)

@@ -133,6 +133,20 @@ def files(options: dict[str, Any]) -> Any:
     return fsspec.filesystem("s3", use_listings_cache=False, **options)
 
 
+def requests(patch: Any) -> list[tuple[str, str, str]]:
+    """What servers are asked while a MonkeyPatch holds: the operation, the key or prefix, and the range."""
+    from s3fs import S3FileSystem
+
+    asked, stock = [], S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
+        asked.append((method, options.get("Key") or options.get("Prefix") or "", options.get("Range") or ""))
+        return await stock(self, method, *args, **options)
+
+    patch.setattr(S3FileSystem, "_call_s3", counted)
+    return asked
+
+
 def put(options: dict[str, Any], folder: Path, name: str) -> str:
     """Bring a folder there; its URL."""
     for path in folder.rglob("*"):

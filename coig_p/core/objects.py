@@ -8,14 +8,17 @@ the next read is an error. What options say, keys among it, is in no name, messa
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
+from weakref import WeakSet
 
 from coig_p.core.object_errors import code_of, misfit, problem, told
 from coig_p.core.text import printable
@@ -330,7 +333,7 @@ def file_system(path: ObjectPath) -> Any:
 
     # A listing that fsspec keeps would hide what was written or deleted since.
     try:
-        return url_to_fs(str(path), **{"use_listings_cache": False, **path.options})[0]
+        found = url_to_fs(str(path), **{"use_listings_cache": False, **path.options})[0]
     except ImportError:
         raise _not_installed(path) from None
     except (TypeError, ValueError, KeyError) as error:
@@ -339,6 +342,31 @@ def file_system(path: ObjectPath) -> Any:
         if "libhdfs" in str(error) or "libjvm" in str(error):
             raise _not_installed(path) from None
         raise problem(path, error) from None
+    if path.protocol in ("s3", "s3a") and found not in _connected:
+        _connected.add(found)
+        with _nothing_collected():
+            found.connect()
+    return found
+
+
+_connected: WeakSet[Any] = WeakSet()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """The garbage collector waits in the block.
+
+    A client of S3 is made of what it reads of its service: many objects, none of them garbage, for which everything
+    that a program holds would be looked through. That took a third of the time.
+    """
+    on = gc.isenabled()
+    if on:  # else another thread is here, and switches it on again
+        gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _not_installed(path: ObjectPath) -> UsageError:

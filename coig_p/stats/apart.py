@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,15 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Floats, Index, Ints, group_sizes, group_starts
 from coig_p.core.html import html_table
-from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import combinations_within
 from coig_p.pairs.labels import Responses
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
 from coig_p.stats.two_judges import Compared, Scored, compared_by_both, scored_by_both
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -288,8 +287,8 @@ def most_apart(
     places = {file.path: at for at, file in enumerate(store.data_files())}
     files = store.selected_files(domains)
     found = MostApart(number)
-    work = partial(_of_shard, store.path, places, number, config)
-    for file, part in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
+    given = (places, number, config)
+    for file, part in over_shards(_of_shard, store.path, given, files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from coig_p.engine.local import Threads, in_order
+from coig_p.engine.local import Threads
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
@@ -32,8 +31,9 @@ from coig_p.stats.intervals import Moments, moments, moments_by, no_moments, sha
 from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdict_shares
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
 from coig_p.store.conversations import conversation_masks
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -73,8 +73,8 @@ def statistics(
     files = opened.selected_files(domains, split)
     check_counted(files, config.multi_turn)
     counted = StatisticsCounts.nothing(config, files)
-    workers = workers_for(files, num_proc, engine, alone=remote_threads(opened.path) or Threads())
-    for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
+    workers = workers_for(files, num_proc, engine, alone=Threads(only_read=True))
+    for file, part in over_shards(_count_shard, opened.path, (config,), files, workers):
         counted.merge(part)
         advance(file.rows or 0)
     return counted.result(opened.manifest)

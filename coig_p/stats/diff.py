@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from coig_p.core.arrays import Index
-from coig_p.engine.local import in_order
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import find_pairs_of
@@ -34,10 +32,11 @@ from coig_p.stats.identities import (
     identities,
     pair_entries,
 )
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import leaves
 from coig_p.store.rewards import REWARDS, reward_path
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -79,15 +78,14 @@ def compare_stores(
         left = Counter(shared)
         known = _Known(store.manifest, before_pairs)
         own = [file for file in store.data_files() if not _taken(left, known.of(file))]
-        read = partial(_keyed, store.path, pairs[side])
-        for file, part in in_order(read, own, workers_for(own, num_proc, alone=remote_threads(store.path))):
+        for file, part in over_shards(_keyed, store.path, (pairs[side],), own, workers_for(own, num_proc)):
             seen.add(side, str(file.domain), part)
             advance(file.rows or 0)
     left = Counter(shared)
     known = _Known(after.manifest, before_pairs)
     both = [file for file in after.data_files() if _taken(left, known.of(file))]
-    read_once = partial(_counted, after.path, old_pairs, new_pairs)
-    for file, counted in in_order(read_once, both, workers_for(both, num_proc, alone=remote_threads(after.path))):
+    given = (old_pairs, new_pairs)
+    for file, counted in over_shards(_counted, after.path, given, both, workers_for(both, num_proc)):
         seen.count(str(file.domain), counted)
         advance(2 * (file.rows or 0))
     domains = list(dict.fromkeys([*after.manifest.domains, *before.manifest.domains]))

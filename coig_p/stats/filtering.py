@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from coig_p.core.arrays import Mask
 from coig_p.core.html import html_table
-from coig_p.engine.local import Threads, in_order
+from coig_p.engine.local import Threads
 from coig_p.errors import UsageError
 from coig_p.pairs.agreeing import KEPT, OUTCOMES, outcomes, reward_names
 from coig_p.pairs.config import PairConfig, check_judges
@@ -31,8 +30,9 @@ from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import distribution
 from coig_p.stats.intervals import Moments, moments, no_moments, share
 from coig_p.stats.results import Filtered, MarginBin, as_json_text, as_percent, described, flat_frame, plain
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -118,8 +118,8 @@ def filter_effect(
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains, split)
     found = {str(file.domain): FilterCounts() for file in files}
-    workers = workers_for(files, num_proc, engine, alone=remote_threads(opened.path) or Threads())
-    for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
+    workers = workers_for(files, num_proc, engine, alone=Threads(only_read=True))
+    for file, part in over_shards(_count_shard, opened.path, (config,), files, workers):
         found[str(file.domain)].merge(part)
         advance(file.rows or 0)
     total = FilterCounts()

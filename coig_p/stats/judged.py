@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.arrays import Index, Ints, Mask, group_starts, hash64
-from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Responses, response_values
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, times
 from coig_p.stats.said import PERSON, Opinions
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -157,8 +156,8 @@ def judge_sums(
     """
     files = store.selected_files(domains)
     found = Judged()
-    work = partial(_of_shard, store.path, person, added or {})
-    for file, part in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
+    given = (person, added or {})
+    for file, part in over_shards(_of_shard, store.path, given, files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

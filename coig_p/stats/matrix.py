@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.arrays import Index, Ints
-from coig_p.engine.local import in_order
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import combinations_within, find_pairs_of
@@ -21,8 +19,9 @@ from coig_p.pairs.labels import Responses
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
 from coig_p.stats.two_judges import compared_by_both, scored_by_both
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -133,8 +132,7 @@ def matrices(
     config = (config or PairConfig()).with_defaults(store.manifest)
     files = store.selected_files(domains)
     found = Matrices()
-    work = partial(_of_shard, store.path, config)
-    for file, part in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
+    for file, part in over_shards(_of_shard, store.path, (config,), files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

@@ -6,7 +6,6 @@ A row also says where its query stands, so that whoever shows it reads that row 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,15 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
-from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_candidates
 from coig_p.pairs.labels import Names, Responses
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.disagreement import disagreements
 from coig_p.store.conversations import content_lengths, contents
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -87,8 +86,7 @@ def query_table(
     places = {file.path: at for at, file in enumerate(store.data_files())}
     files = store.selected_files(domains, split)
     tables = [QUERIES.empty_table()]
-    work = partial(_of_shard, store.path, places)
-    for file, table in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
+    for file, table in over_shards(_of_shard, store.path, (places,), files, workers_for(files, num_proc)):
         tables.append(table)
         advance(file.rows or 0)
     return pa.concat_tables(tables)

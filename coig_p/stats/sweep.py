@@ -36,10 +36,11 @@ from coig_p.stats.distribution import nice_step
 from coig_p.stats.intervals import Moments, Share, moments, no_moments, share
 from coig_p.stats.judges import verdict_moments, verdict_shares
 from coig_p.stats.results import SecondJudge, as_json_text, as_percent, described, flat_frame, plain
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewards import check_rewards
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -179,8 +180,7 @@ def sweep(
     check_judges(config, opened.manifest.judges)
     warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)
-    alone = remote_threads(opened.path) or Threads()
-    with held(workers_for(files, num_proc, engine, alone=alone)) as workers:
+    with held(workers_for(files, num_proc, engine, alone=Threads(only_read=True))) as workers:
         if thresholds is None:
             largest = 0.0
             if config.labels == "comparisons" or not any(file.scores for file in files):  # compared alone
@@ -194,7 +194,7 @@ def sweep(
             warn_unreachable(steps, opened.manifest, config)
         check_counted(files, config.multi_turn)
         seen = SweepCounts.nothing(config, steps, second)
-        for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files, workers):
+        for file, part in over_shards(_sweep_shard, opened.path, (config, steps, second), files, workers):
             seen.merge(part)
             advance(file.rows or 0)
     return seen.result(opened.manifest)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.objects import ObjectPath
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.store.manifest import MANIFEST, StoreFile
-from coig_p.store.reading import DAMAGE
+from coig_p.store.reading import DAMAGE, LARGEST_FETCHED
 from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, Counts, read_rewards
 
 
@@ -58,24 +59,29 @@ def _file_problem(root: Path, schema_version: int, file: StoreFile) -> str | Non
     if not isinstance(path, ObjectPath) and not path.is_file():
         return "missing"
     try:
+        if isinstance(path, ObjectPath) and file.bytes <= LARGEST_FETCHED:
+            content = path.read_first(file.bytes + 1)  # one request, by which one that is longer is found, too
+            if len(content) == file.bytes:
+                found = hashlib.sha256(content).hexdigest()
+                return _problem(found, pa.BufferReader(content), schema_version, file)
         opened = path.open("rb")
     except FileNotFoundError:
         return "missing"
     with opened as stream:  # once: of an object store it is fetched once
-        return _problem(stream, schema_version, file)
+        size = stream.seek(0, os.SEEK_END)
+        if size != file.bytes:
+            return f"{size} bytes, {file.bytes} in {MANIFEST}"
+        stream.seek(0)
+        return _problem(hashlib.file_digest(stream, "sha256").hexdigest(), stream, schema_version, file)
 
 
-def _problem(stream: io.BufferedReader, schema_version: int, file: StoreFile) -> str | None:
-    size = stream.seek(0, os.SEEK_END)
-    if size != file.bytes:
-        return f"{size} bytes, {file.bytes} in {MANIFEST}"
-    stream.seek(0)
-    found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != file.sha256:
-        return f"sha256 {found}, {file.sha256} in {MANIFEST}"
+def _problem(sha256: str, source: Any, schema_version: int, file: StoreFile) -> str | None:
+    """What is wrong with a file that is as long as it should be."""
+    if sha256 != file.sha256:
+        return f"sha256 {sha256}, {file.sha256} in {MANIFEST}"
     if file.role in ("data", "pairs", REWARDS):
         try:
-            footer = pq.read_metadata(stream)
+            footer = pq.read_metadata(source)
         except DAMAGE as error:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:

@@ -36,9 +36,11 @@ _SAYS_SO = {name.encode(): value.encode() for name, value in CHECKSUMS.items()}.
 DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, KeyError, IndexError)
 """What reading bytes may end in that are no footer or no page, or text that is none."""
 
+LARGEST_FETCHED = 32 << 20
+"""Bytes of a file of an object store that is fetched whole."""
+
 _HUB = "hf://"
 _SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
-_LARGEST = 32 << 20  # bytes of a file of an object store that is fetched whole
 _EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
 _MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
 _LISTED = ("messages", "responses", "comparisons")  # columns that are lists; in responses are scores
@@ -125,7 +127,7 @@ def fetch(path: ObjectPath, size: int) -> Fetched | io.BufferedReader:
         RemoteError: it did not come.
     """
     try:
-        if size > _LARGEST:
+        if size > LARGEST_FETCHED:
             return path.open()
         content = path.read_first(size)  # of one that is longer the end is no footer
         if len(content) < size:

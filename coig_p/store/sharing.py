@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 
-from coig_p.core.objects import is_object
-from coig_p.engine.local import Processes, Threads, Workers, check_num_proc, processes
+from coig_p.engine.local import Processes, Workers, check_num_proc, processes
 from coig_p.store.manifest import StoreFile
 
 COUNTED = 150_000
@@ -16,17 +14,6 @@ WRITTEN = 30_000
 """Responses that it reads and writes again, about (`coigp clean`)."""
 LOOKED_AT = 10_000
 """Responses whose texts it looks at, about (`coigp check`)."""
-
-
-_WAITING = 4  # threads, each with a shard of up to 32 MiB
-
-
-def remote_threads(root: Path) -> Threads | None:
-    """For shards that one process reads from an object store: some threads wait for theirs while others count.
-
-    None for a store in a folder, where nobody waits.
-    """
-    return Threads(_WAITING, only_read=True) if is_object(root) else None
 
 
 def workers_for(

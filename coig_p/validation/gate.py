@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-from coig_p.engine.local import Processes, check_num_proc, held, in_order
+from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.engine.sorting import Sorting
 from coig_p.errors import UnknownNameError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.batch import Observed
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.sharing import LOOKED_AT, workers_for
@@ -65,11 +65,11 @@ def check(
             raise UnknownNameError("domain", domain, opened.manifest.domains)
     chosen = dict(rules) if isinstance(rules, Mapping) else load_rules(rules)
     files = [file for file in opened.data_files() if not domains or file.domain in domains]
-    work = partial(_check_shard, opened.path, replace(opened.manifest, files=()), chosen)
+    given = (replace(opened.manifest, files=()), chosen)
     checked = Checked(opened.manifest, chosen)
     with held(workers_for(files, num_proc, engine, a_second=LOOKED_AT)) as workers:
         problems = opened.verify(num_proc=num_proc, workers=None if workers == Processes(1) else workers)
-        for file, part in in_order(work, files, workers):
+        for file, part in over_shards(_check_shard, opened.path, given, files, workers):
             checked.merge(part)
             advance(file.rows or 0)
     return checked.result(opened.path, files, problems)

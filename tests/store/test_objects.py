@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import gzip
 import json
 import pickle
@@ -180,30 +181,7 @@ def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
-    """What the server is asked: the operation, the key or prefix, and the range."""
-    from s3fs import S3FileSystem
-
-    asked, stock = [], S3FileSystem._call_s3
-
-    async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
-        asked.append((method, options.get("Key") or options.get("Prefix") or "", options.get("Range") or ""))
-        return await stock(self, method, *args, **options)
-
-    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
-    return asked
-
-
-def test_a_shard_that_is_read_to_its_end_is_one_request(
-    s3: dict[str, Any], there: str, tmp_path: Path, requests: list[tuple[str, str, str]]
-) -> None:
-    store = Store.open(there, storage_options=dict(s3))
-    each = [("get_object", f"store/{file.path}", f"bytes=0-{file.bytes - 1}") for file in store.data_files()]
-    assert len(each) > 1
-    options: Any = {"data_dir": there, "storage_options": dict(s3), "split": "train", "cache_dir": str(tmp_path)}
-    for read in (lambda: list(store.batches()), lambda: coig_p.load_dataset("all", **options)):
-        requests.clear()
-        read()
-        assert [one for one in requests if one[1].endswith(".parquet")] == each
+    return s3_server.requests(monkeypatch)
 
 
 def test_a_long_file_is_asked_for_in_growing_pieces_and_no_byte_twice(
@@ -407,8 +385,12 @@ def test_a_server_that_is_not_there_and_one_that_refuses_say_so_without_secrets(
         assert SECRET not in str(caught.value)
     place = object_path(f"s3://{BUCKET}/store", s3)
     assert SECRET not in repr(place)
-    with pytest.raises(UsageError, match="storage_options"):
-        Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
+    for on in (gc.disable, gc.enable):
+        on()
+        before = gc.isenabled()
+        with pytest.raises(UsageError, match="storage_options"):
+            Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
+        assert gc.isenabled() == before
 
 
 def new_store(local: Path, s3: dict[str, Any], name: str) -> Store:

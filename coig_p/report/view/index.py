@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ import pyarrow.parquet as pq
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.text import printable
-from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.report.captions import captions
@@ -32,8 +30,9 @@ from coig_p.stats.counts import statistics
 from coig_p.stats.matrix import Matrices
 from coig_p.stats.queries import QUERIES, query_table
 from coig_p.stats.sweep import sweep
+from coig_p.store.fetching import over_shards
 from coig_p.store.manifest import MANIFEST, StoreFile
-from coig_p.store.sharing import remote_threads, workers_for
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
@@ -141,8 +140,8 @@ def _by_two(
     apart = MostApart(MOST if judges * (judges - 1) // 2 <= _MANY else _FEW)
     places = {file.path: at for at, file in enumerate(files)}
     config = config.with_defaults(store.manifest)
-    work = partial(_of_shard, store.path, config, places, apart.most)
-    for file, (own, own_apart) in in_order(work, files, workers_for(files, num_proc, alone=remote_threads(store.path))):
+    given = (config, places, apart.most)
+    for file, (own, own_apart) in over_shards(_of_shard, store.path, given, files, workers_for(files, num_proc)):
         won.merge(own)
         apart.merge(own_apart)
         advance(file.rows or 0)
