@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index
 
@@ -117,6 +118,15 @@ class Summary:
             "duplicates": self.duplicates,
             "by_domain": dict(self.by_domain),
         }
+
+
+def different(texts: list[str]) -> tuple[list[str], Index]:
+    """The different texts, ascending, and for each of `texts` which it is."""
+    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
 def components(number: int, pairs: Index) -> Index:

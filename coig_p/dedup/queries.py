@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
-from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components
+from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components, different
 from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
@@ -202,7 +202,7 @@ def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None 
     Args:
         num_proc: threads (see `coig_p.dedup.minhash.similar_pairs`).
     """
-    forms, form_of = _different(queries.forms)
+    forms, form_of = different(queries.forms)
     # Each form of a group once.
     keys, text_of = np.unique(queries.groups(config.merge) * max(len(forms), 1) + form_of, return_inverse=True)
     groups, forms_of_texts = np.divmod(keys, max(len(forms), 1))
@@ -222,15 +222,6 @@ def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None 
         return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
 
     return as_clusters(queries, cluster, rank, similarity, config.method, [similar.pairs], text_of)
-
-
-def _different(texts: list[str]) -> tuple[list[str], Index]:
-    """The different texts, ascending, and for each of `texts` which it is."""
-    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary)
-    rank = np.empty(len(order), np.int64)
-    rank[order.to_numpy()] = np.arange(len(order))
-    return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
 def with_texts(

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from coig_p.core.atomic import FULL, passing_directory
@@ -47,14 +50,34 @@ def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch]
     Raises:
         OSError: it cannot be written, as where the disk is full; names `path`.
     """
+    with _written(path) as name, pa.OSFile(str(name), "wb") as stream, pa.ipc.new_file(stream, schema) as file:
+        for piece in pieces:
+            file.write_batch(piece)
+
+
+def write_rows(path: Path, pieces: Iterable[npt.NDArray[Any]]) -> tuple[int, int]:
+    """Write arrays of N x D numbers after one another, as they lie in memory; N of all, and D.
+
+    Raises:
+        OSError: as `write_pieces`.
+    """
+    rows, width = 0, 1
+    with _written(path) as name, name.open("wb") as stream:
+        for piece in pieces:
+            stream.write(np.ascontiguousarray(piece).data)
+            rows, width = rows + len(piece), piece.shape[1]
+    return rows, width
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """Another name for a file, which has its own when the block ends without error."""
     written = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with pa.OSFile(str(written), "wb") as stream, pa.ipc.new_file(stream, schema) as file:
-            for piece in pieces:
-                file.write_batch(piece)
+        yield written
         written.replace(path)
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or error.filename not in (None, str(written)):
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
@@ -65,6 +88,13 @@ def read_piece(path: Path, at: int = 0) -> pa.RecordBatch:
     """One batch of a file, mapped into memory: what of it is not looked at is not read."""
     with pa.memory_map(str(path)) as stream:
         return pa.ipc.open_file(stream).get_batch(at)
+
+
+def read_pieces(path: Path) -> Iterator[pa.RecordBatch]:
+    """All batches of a file, one after the other."""
+    with pa.memory_map(str(path)) as stream, pa.ipc.open_file(stream) as file:
+        for at in range(file.num_record_batches):
+            yield file.get_batch(at)
 
 
 def mapped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
