@@ -220,7 +220,8 @@ def as_clusters(
         range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
     )
     members, survivor = members[order], survivor[order]
-    number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
+    kept_as = names[survivor]  # ascending
+    number = np.cumsum(np.append(False, kept_as[1:] != kept_as[:-1])[: len(members)])
     text, kept = text_of[members], text_of[survivor]
     match = np.where(text == kept, EXACT, SEMANTIC if method == "semantic" else NEAR).astype(object)
     match[members == survivor] = None

@@ -97,6 +97,11 @@ def read_pieces(path: Path) -> Iterator[pa.RecordBatch]:
             yield file.get_batch(at)
 
 
+def release() -> None:
+    """Give back what Arrow keeps of memory that is no longer used, for its next tables; each thread keeps its own."""
+    pa.default_memory_pool().release_unused()
+
+
 def mapped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """The same rows in a file that has no name, mapped into memory; it goes with the table.
 
