@@ -309,7 +309,7 @@ def dedup_store(
     check_rewrite(store, out, overwrite)
     survivor = _survivors(duplicates)
     gone = {one for one, kept in survivor.items() if one != kept}
-    changes = {one: Change(row=REASON) for one in gone}
+    changes = dict.fromkeys(gone, Change(row=REASON))  # one for all: it is the same
     if config.merge:
         changes |= _merged(store, survivor, gone)
 
