@@ -157,4 +157,5 @@ def find_in_runs(
 
     found = as_clusters(queries, cluster, rank, similarity, config.method, alike, text_of)
     told = summary(found, queries)
+    release()
     return Found(found, replace(told, total=sum(run.queries for run in runs[:own])))

@@ -25,6 +25,7 @@ from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.engine.local import in_order
+from coig_p.engine.scratch import release
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import rows_digest
@@ -262,6 +263,7 @@ def _texts_of(wanted: Set[str], shard: tuple[Path, str, StoreFile]) -> dict[str,
         own = [at for at, one in enumerate(ids) if one in wanted]
         texts = batch.column("query").take(pa.array(own, pa.int64())).to_pylist()
         found |= zip((ids[at] for at in own), texts, strict=True)
+    release()
     return found
 
 

@@ -119,11 +119,13 @@ def cuts_between(runs: Sequence[Run], ranges: int) -> list[Cut]:
 def read_range(runs: Sequence[Path], low: Cut | None, high: Cut | None, columns: Sequence[str]) -> pa.Table:
     """Of every run the texts from `low` up to `high`, without it; None where there is no end. In no order."""
     schema = pa.schema([RUN.field(name) for name in columns])
-    found = []
-    for run in runs:
-        own = _between(read_piece(run), low, high).select(columns)
-        found.append(own.take(pa.array(np.arange(own.num_rows))))  # a copy, so that no two files are mapped at a time
+    found = [_copied(_between(read_piece(run), low, high).select(columns)) for run in runs]
     return pa.Table.from_batches(found, schema).combine_chunks()
+
+
+def _copied(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows in memory: as long as rows of a file are used, all of it is mapped."""
+    return rows.take(pa.array(np.arange(rows.num_rows)))
 
 
 def _between(run: pa.RecordBatch, low: Cut | None, high: Cut | None) -> pa.RecordBatch:

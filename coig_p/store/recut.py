@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Index
 from coig_p.engine.journal import Journal, task_name
 from coig_p.engine.local import Workers, in_order
-from coig_p.engine.scratch import read_piece, write_pieces
+from coig_p.engine.scratch import read_piece, release, write_pieces
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.changes import Change, Changes, Changing, Losses, Row, changed
@@ -275,6 +275,7 @@ def _write(places: Places, new: NewShard) -> Recut:
         written = write_shard(places.new, new.plan, cut(batches, new.plan.groups))
     deque(batches, maxlen=0)  # nothing more is written, but what goes is counted
     numbers = {reason: dict(lost) for reason, lost in dropped.items()}
+    release()
     return Recut(written, numbers, sum(source.end - source.begin for source in new.sources))
 
 
