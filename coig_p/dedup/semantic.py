@@ -11,25 +11,33 @@ indexed at a time. The exact cosine decides, so that blocks of any size find the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Floats, Index
-from coig_p.core.atomic import atomic_file
 from coig_p.dedup.clusters import Queries, as_clusters, different, joined
+from coig_p.dedup.embedders import Cached, Embed, Vectors, load_embedder
 from coig_p.dedup.shingles import Pairs, spread
 from coig_p.engine.scratch import read_pieces, scratch_folder, write_pieces, write_rows
 from coig_p.errors import DataError, UsageError
 
-Vectors = npt.NDArray[np.float32]
-Embed = Callable[[Sequence[str]], Any]
+__all__ = [
+    "BLOCK",
+    "EXACT_UP_TO",
+    "Cached",
+    "Embed",
+    "SemanticConfig",
+    "Vectors",
+    "find_semantic_duplicates",
+    "load_embedder",
+    "similar_vectors",
+    "unit_vectors",
+]
 EXACT_UP_TO = 200_000
 BLOCK = 2048
 """Vectors that are compared with as many others at a time."""
@@ -262,55 +270,3 @@ def _near_pairs(vectors: Vectors | _InFile, threshold: float, block: int, indexe
             right = (about.ravel() > threshold - _slack(left)) & (other >= 0) & (one + low != other + begin)
             pairs = np.stack([one, other + begin], axis=1)[right]
             yield np.sort(_above(threshold, left, vectors, pairs, about.ravel()[right]) + np.array([low, 0]), axis=1)
-
-
-def load_embedder(model: str, cache: Path | None = None) -> Embed:
-    """A sentence-transformers model as an embedder; with `cache`, a folder that keeps vectors by content.
-
-    Raises:
-        UsageError: sentence-transformers is not installed, or there is no such model.
-    """
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise UsageError("sentence vectors need sentence-transformers: pip install 'coig-p[semantic]'") from None
-    try:
-        loaded = SentenceTransformer(model)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{model} cannot be loaded: {str(error).splitlines()[0]}") from None
-
-    def embed(texts: Sequence[str]) -> Any:
-        return loaded.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
-
-    return embed if cache is None else Cached(embed, model, cache)
-
-
-class Cached:
-    """An embedder that asks another one only for texts it has not seen; what it has is in a Parquet file."""
-
-    def __init__(self, embed: Embed, name: str, folder: Path) -> None:
-        self.embed = embed
-        self.path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.parquet"
-        self.known: dict[bytes, Any] = {}
-        if self.path.is_file():
-            table = pq.read_table(self.path.absolute())
-            vectors = table.column("vector").combine_chunks()
-            stacked = vectors.values.to_numpy().reshape(len(vectors), -1)
-            self.known = dict(zip(table.column("text").to_pylist(), stacked, strict=True))
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """T x D vectors, those that are new asked for and kept."""
-        keys = [hashlib.sha256(text.encode()).digest() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self.known}
-        if new:
-            self.known |= zip(new, np.asarray(self.embed(list(new.values())), np.float32), strict=True)
-            self._write()
-        return np.stack([self.known[key] for key in keys])
-
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        stacked = np.stack(list(self.known.values()))
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(stacked.ravel()), stacked.shape[1])
-        table = pa.table({"text": pa.array(list(self.known), pa.binary(32)), "vector": vectors})
-        with atomic_file(self.path) as stream:
-            pq.write_table(table, stream)

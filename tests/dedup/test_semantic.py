@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
 from coig_p.dedup.clusters import Queries
-from coig_p.dedup.semantic import SemanticConfig, _near_pairs, find_semantic_duplicates, unit_vectors
+from coig_p.dedup.semantic import Cached, SemanticConfig, _near_pairs, find_semantic_duplicates, unit_vectors
 from coig_p.errors import DataError, UsageError
 
 LETTERS = "甲乙丙"
@@ -128,3 +130,40 @@ def test_beyond_what_is_compared_exactly_faiss_is_asked_for(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UsageError, match=r"10 queries.*coig-p\[semantic\]"):
         find_semantic_duplicates(numbered(10), SemanticConfig(), pairwise, exact_up_to=9)
+
+
+def test_of_a_cache_little_is_in_memory_and_older_files_are_taken_over(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def counting(texts: Sequence[str]) -> Any:
+        asked.extend(texts)
+        return pairwise(texts, 512)
+
+    texts = [f"{at:06}" for at in range(1200)]
+    cached = Cached(counting, "some/model", tmp_path)
+    for low in range(0, 1200, 100):
+        cached(texts[low : low + 100])
+    tracemalloc.start()
+    try:
+        again = Cached(counting, "some/model", tmp_path)
+        given = [again(texts[low : low + 100]) for low in (1100, 50, 0)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1200 * 512 * 4 / 2  # bytes of all vectors; three batches and what is read for them take a third
+    assert len(asked) == 1200
+    assert given[1].tolist() == pairwise(texts[50:150], 512).tolist()
+    # One file, as it was written before.
+    pieces = sorted(tmp_path.glob("*.parquet"))
+    whole = pa.concat_tables([pq.read_table(piece) for piece in pieces])
+    for piece in pieces:
+        piece.unlink()
+    pq.write_table(whole, tmp_path / f"{pieces[0].name.partition('-')[0]}.parquet")
+    older = Cached(counting, "some/model", tmp_path)
+    assert older(texts[50:150]).tolist() == given[1].tolist()
+    assert len(asked) == 1200
+    with pytest.raises(DataError, match=r"vectors of 4 and of 512 numbers: remove the files"):
+        Cached(lambda new: np.ones((len(new), 4)), "some/model", tmp_path)(["000001", "new"])
+    sorted(tmp_path.glob("*.parquet"))[0].write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"parquet: not a cache of vectors that can be read"):
+        Cached(counting, "some/model", tmp_path)
