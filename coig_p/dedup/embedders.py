@@ -86,7 +86,7 @@ class Cached:
             if len(lengths) > 1:
                 told = " and of ".join(map(str, sorted(lengths)))
                 raise DataError(
-                    f"{self.folder}: {self.name}-*.parquet and the model have vectors of {told} numbers: remove the files"
+                    f"{self.folder}: {self.name}-*.parquet and the model: vectors of {told} numbers. Remove the files"
                 )
             self._write(list(new), found)
             known |= zip(new, found, strict=True)

@@ -162,7 +162,7 @@ def test_of_a_cache_little_is_in_memory_and_older_files_are_taken_over(tmp_path:
     older = Cached(counting, "some/model", tmp_path)
     assert older(texts[50:150]).tolist() == given[1].tolist()
     assert len(asked) == 1200
-    with pytest.raises(DataError, match=r"vectors of 4 and of 512 numbers: remove the files"):
+    with pytest.raises(DataError, match=r"vectors of 4 and of 512 numbers. Remove the files"):
         Cached(lambda new: np.ones((len(new), 4)), "some/model", tmp_path)(["000001", "new"])
     sorted(tmp_path.glob("*.parquet"))[0].write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"parquet: not a cache of vectors that can be read"):
