@@ -251,6 +251,7 @@ def with_texts(
         place = duplicates.schema.get_field_index(column)
         filled = pa.array([texts[one] for one in ids], pa.string())
         duplicates = duplicates.set_column(place, DUPLICATES.field(column), filled)
+    release()
     return duplicates
 
 

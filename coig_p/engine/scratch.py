@@ -10,6 +10,8 @@ import mmap
 import os
 import secrets
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from coig_p.core.atomic import FULL, passing_directory
+
+_SECONDS = 0.5
+_released = threading.local()
 
 
 @contextmanager
@@ -98,8 +103,14 @@ def read_pieces(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def release() -> None:
-    """Give back what Arrow keeps of memory that is no longer used, for its next tables; each thread keeps its own."""
-    pa.default_memory_pool().release_unused()
+    """Give back what Arrow keeps of memory that is no longer used, for its next tables; each thread keeps its own.
+
+    A thread that comes again at once gives back nothing: it would have to ask for the same memory again.
+    """
+    now = time.monotonic()
+    if now - getattr(_released, "at", -_SECONDS) >= _SECONDS:
+        pa.default_memory_pool().release_unused()
+        _released.at = now
 
 
 def mapped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
