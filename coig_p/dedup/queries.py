@@ -51,6 +51,7 @@ _READ = pa.unify_schemas(
 )
 
 _PACKED = 16 << 20
+_TEXT = part_of(RAW_SCHEMA, "query_id", "query")
 _ASKED = part_of(RAW_SCHEMA, "query_id", "messages", "tools")
 
 
@@ -259,7 +260,7 @@ def _texts_of(wanted: Set[str], shard: tuple[Path, str, StoreFile]) -> dict[str,
     """Those of some queries that a shard has, by their ids behind a prefix."""
     root, prefix, file = shard
     found: dict[str, str | None] = {}
-    for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
+    for batch in shard_batches(root, file, rows_at_once(file), _TEXT):
         ids = [prefix + one for one in batch.column("query_id").to_pylist()]
         own = [at for at, one in enumerate(ids) if one in wanted]
         texts = batch.column("query").take(pa.array(own, pa.int64())).to_pylist()

@@ -144,7 +144,7 @@ def what_stays(root: Path, files: Sequence[StoreFile], changes: Changes, workers
 
 
 def _ids_of(root: Path, file: StoreFile) -> pa.StringArray:
-    batches = shard_batches(root, file, file.rows or 1, _IDS)
+    batches = shard_batches(root, file, file.rows or 1, _IDS, threads=False)
     return pa.Table.from_batches(batches, _IDS).combine_chunks().column(0).combine_chunks()
 
 
@@ -283,7 +283,9 @@ def _left_of(places: Places, new: NewShard, dropped: Losses) -> Iterator[pa.Reco
     row_of = _Aside(places, new.aside)
     for source in new.sources:
         left = 0
-        for batch in shard_batches(places.old, source.file, ROWS_PER_GROUP, between=(source.begin, source.end)):
+        # Decoded here: what Arrow's own threads keep of memory nobody gives back.
+        between = (source.begin, source.end)
+        for batch in shard_batches(places.old, source.file, ROWS_PER_GROUP, threads=False, between=between):
             changes = {}
             if source.changes:
                 names = enumerate(batch.column("query_id").to_pylist())
