@@ -311,11 +311,12 @@ def dedup_store(
         DataError: nothing would be left.
     """
     check_rewrite(store, out, overwrite)
-    survivor = _survivors(duplicates)
-    gone = {one for one, kept in survivor.items() if one != kept}
+    ids = duplicates.column("query_id")
+    gone = ids.filter(pc.not_equal(ids, duplicates.column("survivor"))).to_pylist()
     changes = dict.fromkeys(gone, Change(row=REASON))  # one for all: it is the same
     if config.merge:
-        changes |= _merged(store, survivor, gone)
+        changes |= _merged(store, _survivors(duplicates), set(gone))
+    del ids, gone
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
         told = {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}
