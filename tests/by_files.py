@@ -24,7 +24,7 @@ def runs_of(queries: Queries, folder: Path, size: int, *, merge: bool = False, e
     begins = [*range(0, queries.own, size), *range(queries.own, len(queries.ids), size)]
     ends = [min(begin + size, queries.own if begin < queries.own else len(queries.ids)) for begin in begins]
     runs = [
-        write_run(part_of(queries, slice(begin, end)), at, folder / f"run-{at}.arrow", merge=merge, every=every)
+        write_run([part_of(queries, slice(begin, end))], at, folder / f"run-{at}.arrow", merge=merge, every=every)
         for at, (begin, end) in enumerate(zip(begins, ends, strict=True))
     ]
     return runs, sum(begin < queries.own for begin in begins)

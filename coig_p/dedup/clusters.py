@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index
 
@@ -119,6 +120,15 @@ class Summary:
         }
 
 
+def different(texts: list[str]) -> tuple[list[str], Index]:
+    """The different texts, ascending, and for each of `texts` which it is."""
+    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
+
+
 def components(number: int, pairs: Index) -> Index:
     """For each of `number` texts the smallest one that pairs (P x 2) connect it with, itself where none does."""
     from scipy.sparse import coo_array
@@ -210,7 +220,8 @@ def as_clusters(
         range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
     )
     members, survivor = members[order], survivor[order]
-    number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
+    kept_as = names[survivor]  # ascending
+    number = np.cumsum(np.append(False, kept_as[1:] != kept_as[:-1])[: len(members)])
     text, kept = text_of[members], text_of[survivor]
     match = np.where(text == kept, EXACT, SEMANTIC if method == "semantic" else NEAR).astype(object)
     match[members == survivor] = None

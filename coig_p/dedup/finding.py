@@ -18,12 +18,12 @@ import pyarrow as pa
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import Queries, Summary, as_clusters, joined
-from coig_p.dedup.queries import COLUMNS, DedupConfig, find_duplicates, prefix_of, queries_of, read_queries, summary
+from coig_p.dedup.queries import DedupConfig, find_duplicates, prefix_of, queries_of, read_queries, summary
 from coig_p.dedup.runs import Run, batches_of, sample_every, write_run
 from coig_p.dedup.shingles import jaccard
 from coig_p.dedup.shuffled import similar_texts
 from coig_p.engine.local import Workers, held, in_order, threads
-from coig_p.engine.scratch import scratch_folder
+from coig_p.engine.scratch import release, scratch_folder
 from coig_p.store.manifest import StoreFile
 from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store
@@ -31,7 +31,8 @@ from coig_p.store.store import Store
 IN_MEMORY = 250_000
 """Queries up to which no files are needed."""
 _OF_A_RUN = 1 << 16
-_OF_A_RANGE = 1 << 16
+_OF_A_RANGE = 1 << 15
+_PAIRS_AT_ONCE = 1 << 13
 _MOST_RANGES = 512  # each is opened by each: of 100 million queries, and from there on ranges grow
 
 
@@ -116,12 +117,10 @@ def _cut(store: Store, against: Sequence[Store], folder: Path) -> list[_Shards]:
 
 
 def _run_of(merge: bool, every: int, shards: _Shards) -> Run:
-    queries = Queries(ids=[], domains=[], forms=[], scored=[])
-    for file in shards.files:
-        part = queries_of(shards.root, shards.prefix, file)
-        for name in COLUMNS:
-            getattr(queries, name).extend(getattr(part, name))
-    return write_run(queries, shards.number, shards.path, merge=merge, every=every)
+    pieces = (queries_of(shards.root, shards.prefix, file) for file in shards.files)
+    run = write_run(pieces, shards.number, shards.path, merge=merge, every=every)
+    release()
+    return run
 
 
 def find_in_runs(
@@ -152,8 +151,11 @@ def find_in_runs(
         return -queries.scored[at], queries.ids[at]
 
     def similarity(one: Index, other: Index) -> Floats:
-        return jaccard(queries.forms, np.stack([one, other], axis=1), config.n)
+        pairs = np.stack([one, other], axis=1)
+        some = (pairs[low : low + _PAIRS_AT_ONCE] for low in range(0, len(pairs), _PAIRS_AT_ONCE))
+        return np.concatenate([np.zeros(0), *(jaccard(queries.forms, piece, config.n) for piece in some)])
 
     found = as_clusters(queries, cluster, rank, similarity, config.method, alike, text_of)
     told = summary(found, queries)
+    release()
     return Found(found, replace(told, total=sum(run.queries for run in runs[:own])))

@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
-from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components
+from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components, different
 from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.engine.local import in_order
+from coig_p.engine.scratch import release
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import rows_digest
@@ -50,6 +51,7 @@ _READ = pa.unify_schemas(
 )
 
 _PACKED = 16 << 20
+_TEXT = part_of(RAW_SCHEMA, "query_id", "query")
 _ASKED = part_of(RAW_SCHEMA, "query_id", "messages", "tools")
 
 
@@ -202,7 +204,7 @@ def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None 
     Args:
         num_proc: threads (see `coig_p.dedup.minhash.similar_pairs`).
     """
-    forms, form_of = _different(queries.forms)
+    forms, form_of = different(queries.forms)
     # Each form of a group once.
     keys, text_of = np.unique(queries.groups(config.merge) * max(len(forms), 1) + form_of, return_inverse=True)
     groups, forms_of_texts = np.divmod(keys, max(len(forms), 1))
@@ -222,15 +224,6 @@ def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None 
         return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
 
     return as_clusters(queries, cluster, rank, similarity, config.method, [similar.pairs], text_of)
-
-
-def _different(texts: list[str]) -> tuple[list[str], Index]:
-    """The different texts, ascending, and for each of `texts` which it is."""
-    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary)
-    rank = np.empty(len(order), np.int64)
-    rank[order.to_numpy()] = np.arange(len(order))
-    return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
 def with_texts(
@@ -259,6 +252,7 @@ def with_texts(
         place = duplicates.schema.get_field_index(column)
         filled = pa.array([texts[one] for one in ids], pa.string())
         duplicates = duplicates.set_column(place, DUPLICATES.field(column), filled)
+    release()
     return duplicates
 
 
@@ -266,11 +260,12 @@ def _texts_of(wanted: Set[str], shard: tuple[Path, str, StoreFile]) -> dict[str,
     """Those of some queries that a shard has, by their ids behind a prefix."""
     root, prefix, file = shard
     found: dict[str, str | None] = {}
-    for batch in shard_batches(root, file, rows_at_once(file), part_of(RAW_SCHEMA, "query_id", "query")):
+    for batch in shard_batches(root, file, rows_at_once(file), _TEXT):
         ids = [prefix + one for one in batch.column("query_id").to_pylist()]
         own = [at for at, one in enumerate(ids) if one in wanted]
         texts = batch.column("query").take(pa.array(own, pa.int64())).to_pylist()
         found |= zip((ids[at] for at in own), texts, strict=True)
+    release()
     return found
 
 
@@ -316,11 +311,12 @@ def dedup_store(
         DataError: nothing would be left.
     """
     check_rewrite(store, out, overwrite)
-    survivor = _survivors(duplicates)
-    gone = {one for one, kept in survivor.items() if one != kept}
-    changes = {one: Change(row=REASON) for one in gone}
+    ids = duplicates.column("query_id")
+    gone = ids.filter(pc.not_equal(ids, duplicates.column("survivor"))).to_pylist()
+    changes = dict.fromkeys(gone, Change(row=REASON))  # one for all: it is the same
     if config.merge:
-        changes |= _merged(store, survivor, gone)
+        changes |= _merged(store, _survivors(duplicates), set(gone))
+    del ids, gone
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
         told = {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}

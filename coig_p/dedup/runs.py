@@ -8,7 +8,7 @@ texts is one piece of each run, and ranges are about equal.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,31 +56,41 @@ class Run:
     apart: bool
 
 
-def write_run(queries: Queries, number: int, path: Path, *, merge: bool, every: int) -> Run:
+def write_run(pieces: Iterable[Queries], number: int, path: Path, *, merge: bool, every: int) -> Run:
     """Sort queries into a run.
 
     Args:
+        pieces: one after the other; of those before only their rows are kept, not their objects.
         number: of the run among all.
         merge: queries whose turns others speak are told apart, too.
         every: of so many texts one is drawn.
     """
+    size, apart, tables = 0, False, [RUN.empty_table()]
+    for piece in pieces:
+        tables.append(_rows(piece, (number << 32) + size, merge))
+        size += len(piece.ids)
+        apart = apart or any(piece.settings) or (merge and any(piece.speakers))
+    whole = in_text_order(pa.concat_tables(tables).combine_chunks())
+    del tables
+    write_pieces(path, RUN, whole.combine_chunks().to_batches()[:1] or [pa.RecordBatch.from_pylist([], RUN)])
+    drawn = whole.select(TEXT).take(pa.array(np.arange(0, whole.num_rows, every)))
+    samples = [_shortened(*text) for text in zip(*(drawn.column(name).to_pylist() for name in TEXT), strict=True)]
+    return Run(path, size, samples, apart)
+
+
+def _rows(queries: Queries, begin: int, merge: bool) -> pa.Table:
     size = len(queries.ids)
-    speakers = queries.speakers if merge and queries.speakers else None
     columns = [
         pa.array(queries.settings or [""] * size, pa.large_string()),
-        pa.array(speakers or [""] * size, pa.large_string()),
+        pa.array((merge and queries.speakers) or [""] * size, pa.large_string()),
         pa.array(queries.forms, pa.large_string()),
-        pa.array((number << 32) + np.arange(size)),
+        pa.array(begin + np.arange(size)),
         pa.array(queries.ids, pa.large_string()),
         pa.array(queries.domains, pa.large_string()),
         pa.array(queries.scored, pa.int64()),
     ]
     whole = pa.table(columns, schema=RUN)
-    whole = in_text_order(whole.filter(pc.not_equal(whole.column("form"), "")))
-    write_pieces(path, RUN, whole.combine_chunks().to_batches()[:1] or [pa.RecordBatch.from_pylist([], RUN)])
-    drawn = whole.select(TEXT).take(pa.array(np.arange(0, whole.num_rows, every)))
-    samples = [_shortened(*text) for text in zip(*(drawn.column(name).to_pylist() for name in TEXT), strict=True)]
-    return Run(path, size, samples, any(queries.settings) or any(speakers or ()))
+    return whole.filter(pc.not_equal(whole.column("form"), ""))
 
 
 def in_text_order(table: pa.Table) -> pa.Table:
@@ -108,9 +118,14 @@ def cuts_between(runs: Sequence[Run], ranges: int) -> list[Cut]:
 
 def read_range(runs: Sequence[Path], low: Cut | None, high: Cut | None, columns: Sequence[str]) -> pa.Table:
     """Of every run the texts from `low` up to `high`, without it; None where there is no end. In no order."""
-    found = [_between(read_piece(run), low, high).select(columns) for run in runs]
     schema = pa.schema([RUN.field(name) for name in columns])
+    found = [_copied(_between(read_piece(run), low, high).select(columns)) for run in runs]
     return pa.Table.from_batches(found, schema).combine_chunks()
+
+
+def _copied(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows in memory: as long as rows of a file are used, all of it is mapped."""
+    return rows.take(pa.array(np.arange(rows.num_rows)))
 
 
 def _between(run: pa.RecordBatch, low: Cut | None, high: Cut | None) -> pa.RecordBatch:

@@ -28,7 +28,7 @@ from coig_p.dedup.minhash import APART, TEXTS_AT_ONCE, bands, bits_of, pairs_of_
 from coig_p.dedup.runs import RUN, TEXT, Cut, Run, cuts_between, differs, in_text_order, read_range
 from coig_p.dedup.shingles import Pairs, jaccard, sorted_unique
 from coig_p.engine.local import Workers, in_order
-from coig_p.engine.scratch import read_piece, write_pieces
+from coig_p.engine.scratch import read_piece, release, write_pieces
 
 _KEYS_AT_ONCE = 1 << 21  # of a band, which one task sorts
 _PAIRS_AT_ONCE = 1 << 16
@@ -140,7 +140,13 @@ def similar_texts(
 
 
 def _each(step: Callable[[Task, int], Any], task: Task, items: Iterable[int], workers: Workers) -> list[Any]:
-    return [made for _, made in in_order(partial(step, task), items, workers)]
+    return [made for _, made in in_order(partial(_done, step, task), items, workers)]
+
+
+def _done(step: Callable[[Task, int], Any], task: Task, item: int) -> Any:
+    made = step(task, item)
+    release()
+    return made
 
 
 def _sign(task: Task, at: int) -> Index:
@@ -153,6 +159,8 @@ def _sign(task: Task, at: int) -> Index:
     members = [pa.array(text), *(found.column(name).combine_chunks() for name in MEMBERS.names[1:])]
     write_pieces(task.file("members", at), MEMBERS, [pa.record_batch(members, schema=MEMBERS)])
     write_pieces(task.file("texts", at), _TEXTS, _one(texts, _TEXTS))
+    number, times = np.unique(text, return_counts=True)
+    del found, begins, text, members
     cut, size = bands(task.threshold, task.num_perm), texts.num_rows
     keys, small = np.empty((cut[0], size), np.uint64), np.empty((size, task.num_perm), np.uint8)
     for low in range(0, size, TEXTS_AT_ONCE):
@@ -165,7 +173,6 @@ def _sign(task: Task, at: int) -> Index:
     flat = pa.record_batch([pa.array(small.ravel())], ["value"])
     write_pieces(task.file("small", at), flat.schema, [flat])
     write_pieces(task.file("keys", at), _KEYS, _key_pieces(keys, task.pieces))
-    number, times = np.unique(text, return_counts=True)
     return np.asarray(number[times > 1])
 
 

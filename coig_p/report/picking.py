@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from coig_p.core.arrays import Floats, hash64
+from coig_p.core.arrays import Floats, Index, hash64
 from coig_p.errors import UnknownNameError
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
@@ -29,6 +30,7 @@ _READ = without(RAW_SCHEMA, {"meta", "rationale", "source"})
 _NAMED = part_of(RAW_SCHEMA, "query_id", "domain")
 _BARE = part_of(RAW_SCHEMA, "query_id")
 Advance = Callable[[int], None]
+Without = Callable[[str, pa.StringArray], Sequence[int] | Index]
 
 
 class Picked(NamedTuple):
@@ -54,16 +56,24 @@ def drawn(
     domains: Collection[str],
     seed: int,
     advance: Advance,
-    without: Collection[str | None] = (),
+    without: Without = lambda domain, ids: (),
 ) -> list[Picked]:
     """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn.
 
     Args:
-        without: query_ids that are not drawn.
+        without: of a domain and some query_ids, the places of those that are not drawn.
     """
-    ids = ((batch.column("query_id")[at].as_py(), place) for place, batch, at in _rows(store, _BARE, domains, advance))
-    keys = ((hash64(f"{seed} {query_id}"), place) for query_id, place in ids if query_id not in without)
-    return [Picked(place, "") for _, place in heapq.nsmallest(number, keys, key=lambda one: one[0])]
+    files = store.data_files()
+
+    def keys() -> Iterator[tuple[int, Place]]:
+        for place, batch in _batches(store, _BARE, domains):
+            ids = batch.column("query_id")
+            left = np.delete(np.arange(len(ids)), np.asarray(without(str(files[place.file].domain), ids), np.int64))
+            for at in left.tolist():
+                yield hash64(f"{seed} {ids[at].as_py()}"), Place(place.file, place.row + at)
+            advance(len(ids))
+
+    return [Picked(place, "") for _, place in heapq.nsmallest(number, keys(), key=lambda one: one[0])]
 
 
 def disagreeing(
@@ -118,8 +128,10 @@ def found_by(store: Store, number: int, domains: Collection[str], rule: str, adv
         raise UnknownNameError("rule", rule, rules)
     findings = check(store, rules={rule: rules[rule]}, domains=domains, advance=advance).findings
     wanted: dict[tuple[str, str], str] = {}
-    for row in findings.to_pylist():
-        if row["query_id"] is not None and len(wanted) < number:
+    for row in chain.from_iterable(batch.to_pylist() for batch in findings.to_batches(ROWS_PER_GROUP)):
+        if len(wanted) == number:
+            break
+        if row["query_id"] is not None:
             told = f"{rule}: {row['field'] or 'the query'}" + (f": {row['excerpt']}" if row["excerpt"] else "")
             wanted.setdefault((row["domain"], row["query_id"]), told)
     places: dict[tuple[str, str], Place] = {}

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
+from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError
 from coig_p.schema import RAW_SCHEMA, UNITS
 
@@ -84,6 +86,57 @@ class Change:
     notes: dict[str, str] = field(default_factory=dict)
     taken_in: list[TakenIn] = field(default_factory=list)
     compared: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Changing:
+    """Rows of a shard that do not stay as they are, C of them.
+
+    Attributes:
+        places: C; where they are, ascending.
+        gone: C; whether all of a row goes.
+        moved: C; whether another one takes it in (see `Change.moved`).
+    """
+
+    places: Index
+    gone: Mask
+    moved: Mask
+
+
+class Changes(Protocol):
+    """What becomes of the rows of a store. It is asked twice: meanwhile nobody needs to hold what becomes of each."""
+
+    def among(self, domain: str, ids: pa.StringArray) -> Changing:
+        """Which of these rows of a domain do not stay as they are."""
+
+    def of(self, domain: str, ids: pa.StringArray) -> dict[str, Change]:
+        """What becomes of rows that do not stay as they are, by query_id."""
+
+
+@dataclass(frozen=True)
+class Each:
+    """What is known of each row by itself.
+
+    Attributes:
+        becomes: called with domain and query_id; None leaves a row as it is.
+    """
+
+    becomes: Callable[[str, str], Change | None]
+
+    def among(self, domain: str, ids: pa.StringArray) -> Changing:
+        """See `Changes`."""
+        found = [(at, self.becomes(domain, name)) for at, name in enumerate(ids.to_pylist())]
+        some = [(at, change) for at, change in found if change is not None]
+        return Changing(
+            np.array([at for at, _ in some], np.int64),
+            np.array([change.row is not None for _, change in some], bool),
+            np.array([change.moved for _, change in some], bool),
+        )
+
+    def of(self, domain: str, ids: pa.StringArray) -> dict[str, Change]:
+        """See `Changes`."""
+        found = ((name, self.becomes(domain, name)) for name in ids.to_pylist())
+        return {name: change for name, change in found if change is not None}
 
 
 def changed(

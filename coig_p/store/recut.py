@@ -9,9 +9,8 @@ is set aside in a file first, since it may stand anywhere. What is written is th
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,10 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Index
 from coig_p.engine.journal import Journal, task_name
 from coig_p.engine.local import Workers, in_order
-from coig_p.engine.scratch import read_piece, write_pieces
+from coig_p.engine.scratch import read_piece, release, write_pieces
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.changes import Change, Losses, Row, changed
+from coig_p.store.changes import Change, Changes, Changing, Losses, Row, changed
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.store import shard_batches
@@ -42,23 +41,32 @@ class Kept:
 
     Attributes:
         rows: that it has.
-        changes: of rows that do not stay as they are: place, query_id and change, in their order.
+        changing: those that do not stay as they are.
+        ids: their query_ids.
+        changes: what knows what becomes of them.
     """
 
     file: StoreFile
     rows: int
-    changes: Sequence[tuple[int, str, Change]]
+    changing: Changing
+    ids: pa.StringArray
+    changes: Changes
 
     def places(self) -> Index:
         """Of the rows that stay, ascending."""
         stays = np.ones(self.rows, bool)
-        stays[[at for at, _, change in self.changes if change.row is not None]] = False
+        stays[self.changing.places[self.changing.gone]] = False
         return np.flatnonzero(stays)
 
     def source(self, begin: int, end: int, left: int) -> Source:
         """Rows from one place to another."""
-        low, high = (bisect_left(self.changes, at, key=lambda one: one[0]) for at in (begin, end))
-        return Source(self.file, begin, end, left, {name: change for _, name, change in self.changes[low:high]})
+        low, high = np.searchsorted(self.changing.places, (begin, end)).tolist()
+        changes = self.changes.of(str(self.file.domain), self.ids.slice(low, high - low)) if high > low else {}
+        return Source(self.file, begin, end, left, changes)
+
+    def moved(self) -> list[str]:
+        """Of the rows that another one takes in, their query_ids."""
+        return self.ids.filter(pa.array(self.changing.moved)).to_pylist() if self.changing.moved.any() else []
 
 
 @dataclass(frozen=True)
@@ -120,27 +128,23 @@ class Recut:
         return cls(shard, told["dropped"], told["read"])
 
 
-def what_stays(
-    root: Path, files: Sequence[StoreFile], becomes: Callable[[str, str], Change | None], workers: Workers
-) -> list[Kept]:
+def what_stays(root: Path, files: Sequence[StoreFile], changes: Changes, workers: Workers) -> list[Kept]:
     """What becomes of each of the shards of the store at `root`, in their order.
-
-    Args:
-        becomes: of a domain and query_id; None where the row stays as it is.
 
     Raises:
         StoreError: one cannot be read.
     """
     found = []
     for file, ids in in_order(partial(_ids_of, root), files, workers):
-        domain, names = str(file.domain), ids.to_pylist()
-        changes = [(at, name, change) for at, name in enumerate(names) if (change := becomes(domain, name)) is not None]
-        found.append(Kept(file, len(ids), changes))
+        changing = changes.among(str(file.domain), ids)
+        # A copy: a view would keep all ids of the shard.
+        own = ids.take(pa.array(changing.places))
+        found.append(Kept(file, len(ids), changing, own, changes))
     return found
 
 
 def _ids_of(root: Path, file: StoreFile) -> pa.StringArray:
-    batches = shard_batches(root, file, file.rows or 1, _IDS)
+    batches = shard_batches(root, file, file.rows or 1, _IDS, threads=False)
     return pa.Table.from_batches(batches, _IDS).combine_chunks().column(0).combine_chunks()
 
 
@@ -149,15 +153,11 @@ def plan_of(kept: Sequence[Kept]) -> Iterator[NewShard]:
     parts: dict[tuple[str, str], list[Kept]] = {}
     for one in kept:
         parts.setdefault((str(one.file.domain), str(one.file.split)), []).append(one)
-    aside = {name: at for at, one in enumerate(kept) for name in _moved(one)}
+    aside = {name: at for at, one in enumerate(kept) for name in one.moved()}
     for (domain, split), some in parts.items():
         for plan, sources in _planned(domain, split, some):
             taken = (taken for source in sources for change in source.changes.values() for taken in change.taken_in)
             yield NewShard(plan, tuple(sources), {one.query_id: aside[one.query_id] for one in taken})
-
-
-def _moved(kept: Kept) -> list[str]:
-    return [name for _, name, change in kept.changes if change.moved]
 
 
 def _planned(domain: str, split: str, kept: Sequence[Kept]) -> Iterator[tuple[ShardPlan | None, list[Source]]]:
@@ -210,7 +210,7 @@ def write_what_stays(kept: Sequence[Kept], places: Places, journal: Journal, wor
         StoreError: an old shard cannot be read, or changed since.
         DataError: a comparison that named no response would now name one.
     """
-    moved = [(at, one.file, _moved(one)) for at, one in enumerate(kept) if _moved(one)]
+    moved = [(at, one.file, one.moved()) for at, one in enumerate(kept) if one.changing.moved.any()]
     if moved:
         places.aside.mkdir(exist_ok=True)
         told = journal.in_order(
@@ -275,6 +275,7 @@ def _write(places: Places, new: NewShard) -> Recut:
         written = write_shard(places.new, new.plan, cut(batches, new.plan.groups))
     deque(batches, maxlen=0)  # nothing more is written, but what goes is counted
     numbers = {reason: dict(lost) for reason, lost in dropped.items()}
+    release()
     return Recut(written, numbers, sum(source.end - source.begin for source in new.sources))
 
 
@@ -282,7 +283,9 @@ def _left_of(places: Places, new: NewShard, dropped: Losses) -> Iterator[pa.Reco
     row_of = _Aside(places, new.aside)
     for source in new.sources:
         left = 0
-        for batch in shard_batches(places.old, source.file, ROWS_PER_GROUP, between=(source.begin, source.end)):
+        # Decoded here: what Arrow's own threads keep of memory nobody gives back.
+        between = (source.begin, source.end)
+        for batch in shard_batches(places.old, source.file, ROWS_PER_GROUP, threads=False, between=between):
             changes = {}
             if source.changes:
                 names = enumerate(batch.column("query_id").to_pylist())

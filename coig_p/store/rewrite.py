@@ -23,7 +23,7 @@ from coig_p.engine.journal import resumable
 from coig_p.engine.local import held, threads
 from coig_p.errors import DataError, UsageError
 from coig_p.store.benchmarks import BenchmarkCheck, added, checks_on_disk, with_checks
-from coig_p.store.changes import Change, Loss, Losses
+from coig_p.store.changes import Change, Changes, Each, Loss, Losses
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.places import check_target
 from coig_p.store.recut import Places, what_stays, write_what_stays
@@ -66,7 +66,7 @@ class Rewritten:
 def rewrite_store(
     store: Store,
     out: Path,
-    becomes: Callable[[str, str], Change | None],
+    becomes: Callable[[str, str], Change | None] | Changes,
     *,
     step: str,
     record: Callable[[Mapping[str, Loss]], Mapping[str, Any]],
@@ -82,8 +82,8 @@ def rewrite_store(
     """Write a store of what is left of another, rewards too. Its owner's card.toml comes along, unless `out` has one.
 
     Args:
-        becomes: called with domain and query_id of each row; None leaves it as it is. What a change takes in is of
-            the same store.
+        becomes: called with domain and query_id of each row, twice for one that changes; None leaves it as it is. Or
+            what knows whole shards of them. What a change takes in is of the same store.
         step: the name under which the new manifest's options tell of it.
         record: what they tell, given all that went by reason, earlier runs of this step included.
         reasons: those that are told even where nothing went for them.
@@ -106,7 +106,7 @@ def rewrite_store(
     if isinstance(out, ObjectPath):  # what is on its way there lies on this machine
         engine = None
     with held(workers_for(files, num_proc, engine, a_second=WRITTEN, alone=threads(num_proc))) as workers:
-        kept = what_stays(store.path, files, becomes, workers)
+        kept = what_stays(store.path, files, Each(becomes) if callable(becomes) else becomes, workers)
         if not any(len(one.places()) for one in kept):
             raise DataError("nothing was written: no query is left")
         check_rewrite(store, out, overwrite)  # again: it was read since

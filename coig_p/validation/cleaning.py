@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from coig_p.core.progress import Advance
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.store.changes import Change, Loss
+from coig_p.store.changes import Loss
 from coig_p.store.rewrite import Rewritten, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
-from coig_p.validation.checks.notes import is_note
+from coig_p.validation.condemned import Condemned
 from coig_p.validation.findings import Report
 from coig_p.validation.rules import Rule
 
@@ -54,7 +51,7 @@ def clean_store(
         DataError: nothing would be left.
     """
     check_clean(store, out, report.rules, more, overwrite)
-    condemned = _condemned(report, more)
+    condemned = Condemned(report, more)
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
         numbers = {rule: loss.to_dict() for rule, loss in dropped.items()}
@@ -64,10 +61,10 @@ def clean_store(
     return rewrite_store(
         store,
         out,
-        lambda domain, query_id: condemned.get((domain, query_id)),
+        condemned,
         step=_STEP,
         record=record,
-        reasons=set(_rules_in(condemned)),
+        reasons=condemned.reasons,
         # The manifest tells of all that went since the import, not of the last cleaning alone.
         earlier={rule: Loss.from_dict(told) for rule, told in dropped_before(store, _STEP).items()},
         checks=[check.without_what_it_found() for check in report.compared],
@@ -86,34 +83,3 @@ def check_clean(store: Store, out: Path, rules: Mapping[str, Rule], more: Collec
         if rules[rule].over == "totals":
             raise UsageError(f"rule {rule} is about the store as a whole: it names nothing that could be dropped")
     check_rewrite(store, out, overwrite)
-
-
-def _rules_in(condemned: Mapping[Any, Change]) -> Iterator[str]:
-    for change in condemned.values():
-        if change.row is not None:
-            yield change.row
-        for units in (change.responses, change.scores, change.comparisons, change.notes):
-            yield from units.values()
-
-
-def _condemned(report: Report, more: Collection[str]) -> dict[tuple[str, str], Change]:
-    """By domain and query_id, what goes; the first rule that finds a unit names the reason."""
-    found: dict[tuple[str, str], Change] = defaultdict(Change)
-    columns = ["rule", "severity", "domain", "query_id", "response", "score", "comparison", "field"]
-    findings = report.findings.select(columns)
-    for finding in findings.filter(pc.is_valid(findings.column("query_id"))).to_pylist():
-        rule, response, score, comparison = (finding[name] for name in ("rule", "response", "score", "comparison"))
-        if finding["severity"] != "error" and rule not in more:
-            continue
-        change = found[finding["domain"], finding["query_id"]]
-        if is_note(finding["field"]) and report.rules[rule].over == "texts":
-            change.notes.setdefault(finding["field"], rule)
-        elif comparison is not None:
-            change.comparisons.setdefault(comparison, rule)
-        elif response is None:
-            change.row = change.row or rule
-        elif score is None:
-            change.responses.setdefault(response, rule)
-        else:
-            change.scores.setdefault((response, score), rule)
-    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from strategies import examples
 from coig_p.engine.local import Processes, held
 from coig_p.errors import StoreError, WorkersLost
 from coig_p.store import writing
-from coig_p.store.changes import Change, TakenIn
+from coig_p.store.changes import Change, Each, TakenIn
 from coig_p.store.manifest import StoreFile
 from coig_p.store.recut import Kept, plan_of
 from coig_p.store.rewrite import rewrite_store
@@ -112,12 +113,15 @@ def test_every_old_row_is_read_by_one_task(shards: list[list[str]]) -> None:
     kept = []
     for number, rows in enumerate(shards):
         file = StoreFile(f"data/math/{number}", "data", "", 0, domain="math", split="train", rows=len(rows))
-        changes = [
-            (at, f"{number}-{at}", Change(row="bad" if kind == "goes" else None))
+        ids = pa.array([f"{number}-{at}" for at in range(len(rows))], pa.string())
+        changes = {
+            f"{number}-{at}": Change(row="bad" if kind == "goes" else None)
             for at, kind in enumerate(rows)
             if kind != "stays"
-        ]
-        kept.append(Kept(file, len(rows), changes))
+        }
+        each = Each(lambda _, name, changes=changes: changes.get(name))  # type: ignore[misc]
+        changing = each.among("math", ids)
+        kept.append(Kept(file, len(rows), changing, ids.take(pa.array(changing.places)), each))
     with mock.patch.object(writing, "ROWS_PER_SHARD", 3):
         plans = list(plan_of(kept))
     read = [

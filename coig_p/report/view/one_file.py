@@ -23,6 +23,7 @@ from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import Sweep
 from coig_p.store.store import Store
 from coig_p.validation import Report
+from coig_p.validation.condemned import Condemned
 
 PAGES = {"en": "report.html", "zh": "report.zh.html"}
 """Of a release, by language."""
@@ -94,12 +95,10 @@ def release_pages(
     Raises:
         StoreError: a shard that cannot be read.
     """
-    suspect = {
-        row["query_id"]
-        for row in report.findings.select(["query_id", "severity"]).to_pylist()
-        if row["severity"] != "metric"
-    }
-    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=suspect)
+    warnings = [id for id, rule in report.rules.items() if rule.severity == "warning"]
+    suspect = Condemned(report, warnings)
+    told_of = lambda domain, ids: suspect.among(domain, ids).places  # noqa: E731
+    picked = drawn(store, _SAMPLE, (), 0, lambda queries: None, without=told_of)
     found = [read_query(store, one.place, config, most_pairs=MOST_PAIRS) for one in picked]
     pages = {}
     for language, name in PAGES.items():
