@@ -9,6 +9,7 @@ repeated in rounds, and of each number the median counts.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -50,6 +51,7 @@ def measure(how: str, work: str, cache: str, threshold: str) -> dict[str, float]
         options = {"threshold": at, "lazy": how != "copied", "cache_dir": cache}
         return coig_p.load_dataset("math", data_dir=f"{work}/store", split="train", **options)
 
+    os.sync()  # what others wrote does not wait to be written now
     begin = time.perf_counter()
     found = [load(at) for at in (SWEEP if how == "sweep" else (float(threshold),))][-1]
     loaded = time.perf_counter() - begin
@@ -91,7 +93,7 @@ def one_round(work: str) -> dict[tuple[str, float, str], float]:
             if how == "lazy":
                 Path(work, "cache-lazy").rename(Path(work, "cache-again"))
                 note(how, other, "cache-again")
-            for cache in Path(work).glob("cache-*"):
+            for cache in Path(work).glob("cache-*"):  # at once: each begins with as much memory free
                 shutil.rmtree(cache)
     note("sweep", SWEEP[0], "cache-sweep")
     shutil.rmtree(f"{work}/cache-sweep")
