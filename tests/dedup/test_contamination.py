@@ -240,10 +240,12 @@ def blocks_of(items: list[str], config: ContaminationConfig, folder: Path, chara
     st.lists(TEXT, max_size=6),
     st.sampled_from([0.3, 0.8, 1.0]),
     st.sampled_from([1, 9, 99]),
+    st.integers(0, 3),
 )
 def test_containment_is_that_of_plain_sets(
-    items: list[str], texts: list[str], threshold: float, characters: int
+    items: list[str], texts: list[str], threshold: float, characters: int, cut: int
 ) -> None:
+    texts = [*texts, *(item[cut:] + text for item, text in zip(items, ["", *texts, *texts], strict=False))]
     config = ContaminationConfig(threshold=threshold, n=3, least=5)
     with tempfile.TemporaryDirectory() as folder:
         kept = blocks_of(items, config, Path(folder), characters)

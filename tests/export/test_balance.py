@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from commands import run
+from exporting import rows_of
 from make import make_rows, make_store
 from oracle import oracle_pairs
 
@@ -27,16 +27,6 @@ Row = dict[str, Any]
 
 def export(store: Path, out: Path, trainer: str = "trl-reward", **options: Any) -> Row:
     return export_store(store, out, ExportConfig(trainer, **{"balance_length": True} | options)).to_dict()
-
-
-def rows_of(out: Path, split: str = "train") -> list[Row]:
-    found = []
-    for path in sorted((out / split).iterdir()):
-        if path.suffix == ".jsonl":
-            found += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        else:
-            found += pq.read_table(path).to_pylist()
-    return found
 
 
 def groups(rows: list[Row]) -> Counter[str]:
