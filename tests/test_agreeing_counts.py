@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from agreeing import Row, of_math, rewards_for, wanted_of
+from cards import CARD
 from commands import run
 from datasets import load_dataset
 from oracle import oracle_pairs
@@ -217,18 +218,6 @@ def test_the_browser_asks_for_them(rewarded: Path, store: Path, tmp_path: Path) 
     assert "与奖励一致" in html
     plain = View(load_index(Store.open(store), cache=tmp_path / "index"))
     assert "agree_with" not in (page(plain, "query", {}) or "")
-
-
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
 
 
 def test_a_release_holds_the_pairs_that_agree_and_says_so(rewarded: Path, rows: Any, tmp_path: Path) -> None:

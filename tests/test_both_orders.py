@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cards import CARD
 from commands import run
 from datasets import load_dataset
 from oracle import oracle_pairs
@@ -36,16 +37,6 @@ Row = dict[str, Any]
 DIMENSIONS = ("relevance", "correctness", "clarity", "completeness")
 JUDGES = ("judge-a", "judge-b")
 
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
 RULES = {name: rule for name, rule in load_rules().items() if rule.severity != "error"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from calibrating import calibration, written
+from cards import CARD
 from commands import run
 from datasets import load_dataset
 from make import make_old_store, make_rows, make_store
@@ -366,18 +367,6 @@ def test_a_diff_names_what_compared(store: Path, file: Path, tmp_path: Path) -> 
     shown = run("diff", store, "--a", "threshold=2", "--b", f"threshold=2,calibrate={file},min_judges=2").stdout
     assert f"calibrate: none in A, {told} in B" in shown
     assert found.total.pairs.gained + found.total.pairs.lost + found.total.pairs.flipped > 0
-
-
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
 
 
 def rules() -> Any:

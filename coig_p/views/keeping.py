@@ -20,6 +20,7 @@ from datasets.builder import FileLock
 from coig_p.core.atomic import atomic_directory
 from coig_p.engine.local import Threads, in_order
 from coig_p.errors import StoreError
+from coig_p.pairs.plan import joined
 from coig_p.pairs.rows import bytes_beside, text_bytes
 from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA
@@ -77,7 +78,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                     raise
         try:
             with atomic_directory(folder) as made:
-                facts = _write(made / FILE, _joined(_shards(in_turn)))
+                facts = _write(made / FILE, _together(_shards(in_turn)))
                 facts["folder"] = folder.name
                 (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
@@ -194,19 +195,15 @@ def _batches(path: str, opened: Opened) -> Iterator[pa.RecordBatch]:
         yield from read_batches(shard, ROWS if usual else BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
 
 
-def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows; small batches that follow each other are one."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
         if waiting and rows + batch.num_rows > BATCH_SIZE:
-            yield _one(waiting)
+            yield joined(waiting)
             waiting, rows = [], 0
         waiting.append(batch)
         rows += batch.num_rows
     if waiting:
-        yield _one(waiting)
-
-
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        yield joined(waiting)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from cards import CARD
 from commands import run
 from datasets import load_dataset
 from hypothesis import given
@@ -33,16 +34,6 @@ from coig_p.store.store import EXCLUDED, Store
 from coig_p.validation import load_rules
 
 Row = dict[str, Any]
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
 TRIED: list[Row] = [
     {},
     {"threshold": 1, "strategy": "best_worst"},
