@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from itertools import chain
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.ipc
 from datasets.builder import FileLock
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.engine.local import Threads, in_order
+from coig_p.engine.ahead import ahead
 from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
 from coig_p.pairs.rows import bytes_beside, text_bytes
@@ -45,8 +45,10 @@ InTurn = Callable[[], Iterable[tuple[str, Opened]]]
 """Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
 ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
-_ROOM = 48 << 20  # bytes, unpacked, of a batch of usual texts, and of what waits of each of three shards for its turn
-_PIECE = 1 << 20  # bytes that are hashed at a time
+_ROOM = 48 << 20  # bytes, unpacked, of ROWS usual texts
+_PIECE = 1 << 18
+"""Bytes that are hashed at a time, and written: for one write of megabytes Linux looks for large pages, which nobody
+has used for long, and a virtual machine must first be given them: it took up to ten times as long."""
 
 
 def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
@@ -78,7 +80,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                     raise
         try:
             with atomic_directory(folder) as made:
-                facts = _write(made / FILE, _together(_shards(in_turn)))
+                facts = _write(made / FILE, _together(ahead(_read(in_turn))))
                 facts["folder"] = folder.name
                 (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
@@ -142,6 +144,23 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
+class _InPieces:
+    """A file for Arrow to write to, whose buffers of many megabytes are written in pieces."""
+
+    closed = False
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self.tell, self.flush = stream.tell, stream.flush
+
+    def write(self, data: bytes) -> int:
+        """All of it; a system may take less at a time."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self._stream.write(rest[:_PIECE]) :]
+        return len(data)
+
+
 def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     batches: list[list[int]] = []
     most = {"query": 0, "response": 0}
@@ -149,7 +168,7 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
     with path.open("wb", buffering=0) as stream, ThreadPoolExecutor(1, thread_name_prefix="coig_p") as thread:
         hashing = _Hashing(path, thread)
-        with pa.ipc.new_file(stream, PAIRING_SCHEMA) as writer:
+        with pa.ipc.new_file(_InPieces(stream), PAIRING_SCHEMA) as writer:
             for batch in made:
                 writer.write_batch(batch)
                 hashing.to(stream.tell())
@@ -172,20 +191,9 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     }
 
 
-def _shards(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
-    for _, batches in in_order(_begun, in_turn(), Threads(only_read=True)):
-        yield from batches
-
-
-def _begun(shard: tuple[str, Opened]) -> Iterator[pa.RecordBatch]:
-    """The batches of a shard, of which some are unpacked already: all, where it is of usual size."""
-    batches, begun, size = _batches(*shard), [], 0
-    for batch in batches:
-        begun.append(batch)
-        size += batch.nbytes
-        if size > _ROOM:
-            break
-    return chain(begun, batches)
+def _read(in_turn: InTurn) -> Generator[pa.RecordBatch, None, None]:
+    for path, opened in in_turn():
+        yield from _batches(path, opened)
 
 
 def _batches(path: str, opened: Opened) -> Iterator[pa.RecordBatch]:
