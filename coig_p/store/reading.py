@@ -55,6 +55,7 @@ def open_shard(
     schemas: Collection[pa.Schema] = tuple(RAW_SCHEMAS.values()),
     folder: str = "data",
     size: int | None = None,
+    again: pq.FileMetaData | None = None,
 ) -> Iterator[pq.ParquetFile]:
     """A shard to read in the block, and every error of reading it there as one that names the file.
 
@@ -65,6 +66,7 @@ def open_shard(
         schemas: what its columns may be.
         folder: of the store in which it lies.
         size: bytes that its manifest lists, where the block reads nearly all of them: see `fetch`.
+        again: the metadata of this shard as it was opened before, which is not looked at once more.
 
     Raises:
         StoreError: damaged, or not the shard of a store.
@@ -79,8 +81,13 @@ def open_shard(
                 source = os.path.abspath(source)  # Arrow takes a relative path that begins as run:1 for a URL
             whole = _whole(source)
             shard = stack.enter_context(
-                pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None)
+                pq.ParquetFile(
+                    whole or source, metadata=again, page_checksum_verification=True, pre_buffer=whole is None
+                )
             )
+            if again is not None:
+                yield shard
+                return
             if shard.schema_arrow.remove_metadata() not in schemas:
                 raise ValueError("its columns are not those of a store")
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))

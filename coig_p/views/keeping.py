@@ -5,27 +5,31 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
+import pyarrow.parquet as pq
 from datasets.builder import FileLock
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.engine.ahead import ahead
+from coig_p.engine.local import Threads, in_order
 from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
 from coig_p.pairs.rows import bytes_beside, text_bytes
 from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import StoreFile
-from coig_p.store.reading import open_shard, read_batches
+from coig_p.store.reading import Fetched, open_shard, read_batches
 from coig_p.views.closed import NO_ROOM
 from coig_p.views.identity import identity
 from coig_p.views.texts import (
@@ -45,7 +49,7 @@ InTurn = Callable[[], Iterable[tuple[str, Opened]]]
 """Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
 ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
-_ROOM = 48 << 20  # bytes, unpacked, of ROWS usual texts
+_ROOM = 48 << 20  # bytes, unpacked, of ROWS usual queries, and of what waits of each of three units for its turn
 _PIECE = 1 << 18
 """Bytes that are hashed at a time, and written: for one write of megabytes Linux looks for large pages, which nobody
 has used for long, and a virtual machine must first be given them: it took up to ten times as long."""
@@ -80,7 +84,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                     raise
         try:
             with atomic_directory(folder) as made:
-                facts = _write(made / FILE, _together(ahead(_read(in_turn))))
+                facts = _write(made / FILE, _together(_read(in_turn)))
                 facts["folder"] = folder.name
                 (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
         except OSError as error:
@@ -191,16 +195,67 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     }
 
 
-def _read(in_turn: InTurn) -> Generator[pa.RecordBatch, None, None]:
+@dataclass(frozen=True)
+class _Unit:
+    """What one thread reads of a shard.
+
+    Attributes:
+        opened: gives what the shard is read from.
+        size: rows of a batch, at most.
+        groups: numbers of row groups; None for all.
+        metadata: of the shard, where it was looked at already.
+    """
+
+    path: str
+    opened: Opened
+    size: int = BATCH_SIZE
+    groups: tuple[int, ...] | None = None
+    metadata: pq.FileMetaData | None = None
+
+
+def _read(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
+    for _, batches in in_order(_begun, _units(in_turn), Threads(only_read=True)):
+        yield from batches
+
+
+def _units(in_turn: InTurn) -> Iterator[_Unit]:
+    """Of usual texts so many row groups as ROWS are of; of others, and of what can be opened once only, a shard."""
     for path, opened in in_turn():
-        yield from _batches(path, opened)
+        source = opened()
+        if "://" in path and not isinstance(source, Fetched):
+            yield _Unit(path, partial(nullcontext, source))
+            continue
+        with source as stream, open_shard(stream, path) as shard:
+            metadata = shard.metadata
+        groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+        if any(group.total_byte_size * ROWS > _ROOM * group.num_rows for group in groups):
+            yield _Unit(path, opened, metadata=metadata)
+            continue
+        together: list[int] = []
+        rows = 0
+        for at, group in enumerate(groups):
+            if together and rows + group.num_rows > ROWS:
+                yield _Unit(path, opened, ROWS, tuple(together), metadata)
+                together, rows = [], 0
+            together.append(at)
+            rows += group.num_rows
+        yield _Unit(path, opened, ROWS, tuple(together), metadata)
 
 
-def _batches(path: str, opened: Opened) -> Iterator[pa.RecordBatch]:
-    with opened() as stream, open_shard(stream, path) as shard:
-        groups = (shard.metadata.row_group(at) for at in range(shard.num_row_groups))
-        usual = all(group.total_byte_size * ROWS <= _ROOM * group.num_rows for group in groups)
-        yield from read_batches(shard, ROWS if usual else BATCH_SIZE, None, PAIRING_SCHEMA, threads=False)
+def _begun(unit: _Unit) -> Iterator[pa.RecordBatch]:
+    """Its batches, of which some are unpacked already: all, where they are of usual size."""
+    batches, begun, size = _batches(unit), [], 0
+    for batch in batches:
+        begun.append(batch)
+        size += batch.nbytes
+        if size > _ROOM:
+            break
+    return chain(begun, batches)
+
+
+def _batches(unit: _Unit) -> Iterator[pa.RecordBatch]:
+    with unit.opened() as stream, open_shard(stream, unit.path, again=unit.metadata) as shard:
+        yield from read_batches(shard, unit.size, unit.groups, PAIRING_SCHEMA, threads=False)
 
 
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
