@@ -31,7 +31,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import Fetched, open_shard, read_batches
 from coig_p.views.closed import NO_ROOM
-from coig_p.views.identity import identity
+from coig_p.views.identity import identity, new_digest
 from coig_p.views.texts import (
     FACTS,
     FILE,
@@ -95,11 +95,11 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                 f"the texts of a lazy dataset could not be written there: {error.strerror}. They take about as much "
                 "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
             ) from None
-        return Kept(str(folder), str(facts["sha256"]))
+        return Kept(str(folder), str(facts["xxh3"]))
 
 
 def _verified(folder: Path, *, whole: bool) -> Kept:
-    kept = Kept(str(folder), str(read_facts(folder)["sha256"]))
+    kept = Kept(str(folder), str(read_facts(folder)["xxh3"]))
     TextFile(kept, whole=whole).watched.close()
     return kept
 
@@ -109,7 +109,7 @@ def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
     folder.mkdir()
     facts = _write(folder / FILE, iter(batches)) | {"folder": folder.name}
     (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return Kept(str(folder), str(facts["sha256"]))
+    return Kept(str(folder), str(facts["xxh3"]))
 
 
 class _Hashing:
@@ -120,7 +120,7 @@ class _Hashing:
 
     def __init__(self, path: Path, thread: Executor) -> None:
         self._path, self._thread = path, thread
-        self._at, self._digest, self._done = 0, hashlib.sha256(), list[Future[None]]()
+        self._at, self._digest, self._done = 0, new_digest(), list[Future[None]]()
 
     def to(self, end: int) -> None:
         """Hash on to here: so many bytes are in the file."""
@@ -185,8 +185,8 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
                     total[name] += int(lengths.sum())
                 empty -= {name for name, one in columns_of(batch).items() if one.null_count < len(one)}
         hashing.to(stream.tell())
-        sha256 = hashing.hexdigest()
-    return identity(path, sha256) | {
+        digest = hashing.hexdigest()
+    return identity(path, digest) | {
         "version": VERSION,
         "batches": batches,
         "most": most,

@@ -79,7 +79,7 @@ def write_made_of(folder: str, config_id: str, kept: Sequence[Kept]) -> None:
     told = {
         "config": config_id,
         "index": {name: identity(Path(folder, name)) for name in sorted(_index_files(folder))},
-        "texts": [[os.path.basename(one.folder), one.sha256] for one in kept],
+        "texts": [[os.path.basename(one.folder), one.digest] for one in kept],
     }
     (Path(folder) / MADE_OF).write_text(json.dumps(told), encoding="utf-8")
 
@@ -98,7 +98,7 @@ def read_made_of(folder: str, config_id: str, cache: str) -> tuple[Texts, tuple[
         told = json.loads((Path(folder) / MADE_OF).read_text(encoding="utf-8"))
         if told["config"] != config_id:
             raise ValueError(f"it is of {told['config']}")
-        kept = [Kept(str(Path(cache).absolute() / NAME / name), str(sha256)) for name, sha256 in told["texts"]]
+        kept = [Kept(str(Path(cache).absolute() / NAME / name), str(digest)) for name, digest in told["texts"]]
         index = {name: {key: one[key] for key in KEYS} for name, one in told["index"].items()}
         if set(index) != _index_files(folder):
             raise ValueError(f"it is of {', '.join(sorted(index))}")

@@ -1,7 +1,7 @@
 """The texts of a store's split as one uncompressed Arrow file in the datasets cache, shared by every selection.
 
 A file is made once for each content of the store, under a lock, and appears whole or not at all. Its folder is named
-by the content of the shards, and `facts.json` in it holds the SHA-256 of the Arrow file. Opening compares size, time
+by the content of the shards, and `facts.json` in it holds the hash of the Arrow file. Opening compares size, time
 stamp and a hash of samples; where the time stamp is another, of a copied cache for instance, all of it is hashed.
 While it is open, every access asks the system whether the file was written to.
 """
@@ -28,7 +28,7 @@ from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
 from coig_p.store.reading import DAMAGE
 from coig_p.views.identity import AGAIN, Watched
 
-VERSION = 2
+VERSION = 3
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
 FILE, FACTS = "texts.arrow", "facts.json"
 WHAT = "the texts of a lazy dataset"
@@ -44,11 +44,11 @@ class Kept:
 
     Attributes:
         folder: of `texts.arrow`.
-        sha256: of the whole file.
+        digest: of the whole file.
     """
 
     folder: str
-    sha256: str
+    digest: str
 
 
 def columns_of(batch: pa.RecordBatch) -> dict[str, pa.Array]:
@@ -85,7 +85,7 @@ def _are_facts(facts: dict[str, Any]) -> bool:
     shown = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
     return (
         all(type(size) is int and size >= 0 for size in [*sizes, facts["bytes"], facts["mtime_ns"]])
-        and all(type(facts[name]) is str for name in ("sha256", "samples"))
+        and all(type(facts[name]) is str for name in ("xxh3", "samples"))
         and set(facts["empty"]) <= shown
     )
 
@@ -109,7 +109,7 @@ class TextFile:
         """
         self.kept, folder = kept, Path(kept.folder)
         self.facts = read_facts(folder)
-        if self.facts["sha256"] != kept.sha256:
+        if self.facts["xxh3"] != kept.digest:
             raise self._changed("is of another content than this dataset was made of")
         self.watched = Watched(folder / FILE, self.facts, WHAT, whole=whole)
         try:

@@ -116,7 +116,7 @@ def test_an_index_that_changed_is_an_error(load: Any, cache: str, name: str, dam
 def test_a_refused_file_is_closed_once(load: Any, cache: str, tmp_path: Path) -> None:
     load(lazy=True)
     path = texts_of(cache)
-    kept = Kept(str(path.parent), json.loads((path.parent / "facts.json").read_text())["sha256"])
+    kept = Kept(str(path.parent), json.loads((path.parent / "facts.json").read_text())["xxh3"])
     damage_cut(path)
     with (tmp_path / "another").open("wb") as before:
         number = before.fileno()
