@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from coig_p.core.atomic import FULL, passing_directory
+from coig_p.core.in_pieces import InPieces
 
 _SECONDS = 0.5
 _released = threading.local()
@@ -58,7 +59,7 @@ def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch]
     Raises:
         OSError: it cannot be written, as where the disk is full; names `path`.
     """
-    with _written(path) as name, pa.OSFile(str(name), "wb") as stream, pa.ipc.new_file(stream, schema) as file:
+    with _written(path) as name, name.open("wb") as stream, pa.ipc.new_file(InPieces(stream), schema) as file:
         for piece in pieces:
             file.write_batch(piece)
 
@@ -129,7 +130,7 @@ def mapped(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     folder = tempfile.gettempdir()
     try:
         with tempfile.TemporaryFile() as stream:
-            with pa.ipc.new_file(pa.PythonFile(stream, "w"), schema) as file:
+            with pa.ipc.new_file(InPieces(stream), schema) as file:
                 for batch in batches:
                     file.write_batch(batch)
             stream.flush()

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.arrays import Index, Mask
+from coig_p.core.in_pieces import InPieces
 from coig_p.ingest.merge import Origin, Refuse, merge
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -32,7 +33,8 @@ class Spool:
     def __init__(self, domain: str, folder: Path) -> None:
         self.domain, self.queries = domain, 0
         self.path, self.merged_path = folder / f"{domain}.arrow", folder / f"{domain}.merged.arrow"
-        self.writer = pa.ipc.new_file(self.path, _SCHEMA)
+        self.file = pa.OSFile(str(self.path), "wb")
+        self.writer = pa.ipc.new_file(InPieces(self.file), _SCHEMA)
         self.waiting: list[dict[str, Any]] = []
         self.held = 0  # by those that wait
         self.places = array("q")
@@ -78,6 +80,7 @@ class Spool:
         """
         self._write()
         self.writer.close()
+        self.file.close()
         arrived, plain = np.array(self.places, np.int64), np.array(self.plain, bool)
         if plain.all() and (np.diff(arrived) > 0).all():
             return  # as it lies
@@ -87,7 +90,8 @@ class Spool:
         with (
             pa.memory_map(str(self.path)) as source,  # nobody else writes to it
             pa.ipc.open_file(source) as reader,
-            pa.ipc.new_file(self.merged_path, RAW_SCHEMA) as writer,
+            self.merged_path.open("wb") as file,
+            pa.ipc.new_file(InPieces(file), RAW_SCHEMA) as writer,
         ):
             for begin in range(0, self.queries, ROWS_PER_GROUP):
                 low, high = np.searchsorted(places, [begin, begin + ROWS_PER_GROUP])

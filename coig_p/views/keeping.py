@@ -10,7 +10,6 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from datasets.builder import FileLock
 
 from coig_p.core.atomic import atomic_directory
+from coig_p.core.in_pieces import InPieces
 from coig_p.engine.local import Threads, in_order
 from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
@@ -50,9 +50,7 @@ InTurn = Callable[[], Iterable[tuple[str, Opened]]]
 
 ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
 _ROOM = 48 << 20  # bytes, unpacked, of ROWS usual queries, and of what waits of each of three units for its turn
-_PIECE = 1 << 18
-"""Bytes that are hashed at a time, and written: for one write of megabytes Linux looks for large pages, which nobody
-has used for long, and a virtual machine must first be given them: it took up to ten times as long."""
+_PIECE = 1 << 18  # bytes that are hashed at a time
 
 
 def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
@@ -148,23 +146,6 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
-class _InPieces:
-    """A file for Arrow to write to, whose buffers of many megabytes are written in pieces."""
-
-    closed = False
-
-    def __init__(self, stream: FileIO) -> None:
-        self._stream = stream
-        self.tell, self.flush = stream.tell, stream.flush
-
-    def write(self, data: bytes) -> int:
-        """All of it; a system may take less at a time."""
-        rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[self._stream.write(rest[:_PIECE]) :]
-        return len(data)
-
-
 def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     batches: list[list[int]] = []
     most = {"query": 0, "response": 0}
@@ -172,7 +153,7 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
     with path.open("wb", buffering=0) as stream, ThreadPoolExecutor(1, thread_name_prefix="coig_p") as thread:
         hashing = _Hashing(path, thread)
-        with pa.ipc.new_file(_InPieces(stream), PAIRING_SCHEMA) as writer:
+        with pa.ipc.new_file(InPieces(stream), PAIRING_SCHEMA) as writer:
             for batch in made:
                 writer.write_batch(batch)
                 hashing.to(stream.tell())

@@ -27,6 +27,7 @@ from datasets.table import InMemoryTable, MemoryMappedTable, Table, list_table_c
 
 from coig_p.core.arrays import Index
 from coig_p.core.atomic import atomic_file
+from coig_p.core.in_pieces import InPieces
 from coig_p.errors import StoreError, UsageError
 from coig_p.pairs.turns import Shape
 from coig_p.views.closed import NO_ROOM, is_closed, passing_folder
@@ -340,7 +341,7 @@ class ViewTable(MemoryMappedTable):  # type: ignore[misc]
 
     def _spill(self, target: Path) -> None:
         try:
-            with atomic_file(target) as stream, pa.ipc.new_stream(stream, self._schema) as writer:
+            with atomic_file(target) as stream, pa.ipc.new_stream(InPieces(stream), self._schema) as writer:
                 for batch in self._stream(None):
                     writer.write_batch(batch)
         except UsageError:
