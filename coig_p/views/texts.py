@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
@@ -121,6 +122,7 @@ class TextFile:
             raise self._changed(f"cannot be read: {error}") from None
         self.queries, self.responses = (np.concatenate([[0], np.cumsum(sizes[:, at])]) for at in (0, 1))
         self._columns: dict[int, dict[str, pa.Array]] = {}
+        self._pieces: dict[tuple[int, str], _Pieces | None] = {}
 
     def _changed(self, what: str) -> StoreError:
         return StoreError(self.kept.folder, f"{FILE}, {WHAT}, {what}. {AGAIN}")
@@ -135,6 +137,26 @@ class TextFile:
         if found is None:
             found = self._columns[at] = columns_of(self.batch(at))
         return found
+
+    def pieces(self, at: int, name: str) -> _Pieces | None:
+        """A column of `columns` as its bytes lie in the file; None where it is not of strings, or some are null."""
+        try:
+            return self._pieces[at, name]
+        except KeyError:
+            found = self._pieces[at, name] = _pieces(self.columns(at)[name])
+            return found
+
+
+_Pieces = tuple[npt.NDArray[np.int32], memoryview]
+"""Where each string begins and the last one ends, and the bytes of all."""
+
+
+def _pieces(column: pa.Array) -> _Pieces | None:
+    if column.type != pa.string() or column.null_count or not len(column):
+        return None
+    _, ends, content = column.buffers()
+    bounds = np.frombuffer(ends, np.int32, len(column) + 1, offset=column.offset * 4)
+    return bounds, memoryview(content or b"").cast("B")
 
 
 _open: dict[Kept, TextFile] = {}
@@ -267,6 +289,10 @@ class Texts:
         if name in self._empty:
             return pa.nulls(len(numbers), _TYPES[name])
         batch = np.searchsorted(bounds, numbers, side="right") - 1
+        if (batch != batch[0]).any():
+            scattered = self._scattered(name, batch, numbers - bounds[batch])
+            if scattered is not None:
+                return scattered
         order = None
         if (batch[1:] < batch[:-1]).any():
             order = np.argsort(batch, kind="stable")
@@ -282,3 +308,27 @@ class Texts:
             back[order] = np.arange(len(order))
             found = found.take(pa.array(back))
         return found
+
+    def _scattered(self, name: str, batch: Index, local: Index) -> pa.Array | None:
+        """Strings of several batches, copied once: to take them batch by batch, and in their order, copies thrice.
+
+        Args:
+            batch, local: of each, its batch and its place there.
+        """
+        places = self._places[1]
+        begins, ends = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+        contents = {}
+        for at in np.unique(batch).tolist():
+            file, own = places[at]
+            pieces = file.pieces(own, name)
+            if pieces is None:
+                return None
+            where = batch == at
+            begins[where], ends[where] = pieces[0][local[where]], pieces[0][local[where] + 1]
+            contents[at] = pieces[1]
+        some = zip(batch.tolist(), begins.tolist(), ends.tolist(), strict=True)
+        bounds = np.concatenate([[0], np.cumsum(ends - begins)])
+        if bounds[-1] > np.iinfo(np.int32).max:
+            return None
+        content = b"".join([contents[at][begin:end] for at, begin, end in some])
+        return pa.StringArray.from_buffers(len(batch), pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(content))
