@@ -1,7 +1,7 @@
 """Whether a file is still the one that was written: its size, its time stamp, a hash of samples and one of the whole.
 
 Every opening compares size and samples; where the time stamp is another, of a copied cache for instance, all of it is
-hashed. While a file is open, every access asks the system whether it was written to.
+hashed, once. While a file is open, every access asks the system whether it was written to.
 
 The hash is XXH3 of 128 bits, as fast as memory on any machine. It finds what was changed by mistake; whoever may
 write to a cache can write its facts, too.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ def identity(path: Path, digest: str | None = None) -> dict[str, Any]:
 def difference(path: Path, told: Mapping[str, Any], *, whole: bool = False) -> str | None:
     """In what a file is another than `identity` told; None where it is the same.
 
+    One that was copied, and has all the same bytes, gets its time stamp back where this user may set it: the next
+    process, of which a loader has many, need not hash it again.
+
     Args:
         whole: hash all of it, whatever its time stamp.
 
@@ -60,6 +64,10 @@ def difference(path: Path, told: Mapping[str, Any], *, whole: bool = False) -> s
     same = _samples(path, status.st_size) == told["samples"]
     if same and (whole or status.st_mtime_ns != told["mtime_ns"]):
         same = _digest(path) == told["xxh3"]
+        again = path.stat()
+        if same and (again.st_size, again.st_mtime_ns) == (status.st_size, status.st_mtime_ns):
+            with suppress(OSError):  # another user's, or a disk that is read alone
+                os.utime(path, ns=(again.st_atime_ns, told["mtime_ns"]))
     return None if same else "was changed since it was written"
 
 
@@ -95,6 +103,9 @@ class Watched:
         if different is not None:
             self.close()
             raise self.error(different)
+        own = told["bytes"], told["mtime_ns"]
+        if self._status() == own:  # it may have its time stamp back
+            self._seen = own
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Watched, (self.path, self.told, self.what)

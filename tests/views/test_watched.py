@@ -15,6 +15,7 @@ import pytest
 
 import coig_p
 from coig_p.errors import StoreError, UsageError
+from coig_p.views import identity
 from coig_p.views.texts import read_facts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of datasets' own calls of Arrow
@@ -77,6 +78,30 @@ def test_another_time_stamp_is_no_change(load: Any, cache: str) -> None:
         os.utime(path, (1, 1))
     assert lazy.to_list() == whole
     assert load(lazy=True).to_list() == whole
+
+
+def test_a_copied_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, hashed, digest = tmp_path / "texts.arrow", list[Path](), identity._digest
+    path.write_bytes(bytes(range(256)) * 999)
+    told = identity.identity(path)
+
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(identity, "_digest", counting)
+    os.utime(path, (1, 1))
+    for _ in range(3):  # processes of a loader
+        watched = identity.Watched(path, told, "texts")
+        watched.check()
+        watched.close()
+    assert len(hashed) == 1
+    flip(path)
+    os.utime(path, (1, 1))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="was changed since it was written"):
+            identity.Watched(path, told, "texts")
+    assert path.stat().st_mtime_ns == 1_000_000_000
 
 
 def test_indexes_that_were_exchanged_can_be_made_anew(load: Any) -> None:
