@@ -163,6 +163,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[annotate,tap]'
+	@$(BIN)/python -m compileall -q coig_p  # as pip does with what it copies: else, where bytecode is not kept, every start does
 	@touch $@
 
 $(DEVELOP): $(INSTALLED)
