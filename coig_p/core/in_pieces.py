@@ -6,10 +6,23 @@ given them: such writes took up to ten times as long as those of pages in use.
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any, Protocol
 
 PIECE = 1 << 18
 """Bytes that are written at a time."""
+
+
+class Written(Protocol):
+    """A binary file that is written."""
+
+    def write(self, data: Any, /) -> int | None:
+        """Bytes that were taken."""
+
+    def tell(self) -> int:
+        """Bytes before here."""
+
+    def flush(self) -> None:
+        """What waits is given to the system."""
 
 
 class InPieces:
@@ -20,7 +33,7 @@ class InPieces:
 
     closed = False
 
-    def __init__(self, stream: IO[Any]) -> None:
+    def __init__(self, stream: Written) -> None:
         self._stream = stream
         self.tell, self.flush = stream.tell, stream.flush
 

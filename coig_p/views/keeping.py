@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,6 @@ InTurn = Callable[[], Iterable[tuple[str, Opened]]]
 
 ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
 _ROOM = 48 << 20  # bytes, unpacked, of ROWS usual queries, and of what waits of each of three units for its turn
-_PIECE = 1 << 18  # bytes that are hashed at a time
 
 
 def folder_name(domain: str, split: str, files: Sequence[StoreFile], identity: object) -> str:
@@ -110,40 +108,18 @@ def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
     return Kept(str(folder), str(facts["xxh3"]))
 
 
-class _Hashing:
-    """The hash of a file that is being written, by a thread that reads what the system has of it already.
+class _Hashed:
+    """A file that is written, and the hash of what went into it."""
 
-    It reads into one buffer: what the writer holds is let go of at once, so that memory is used again.
-    """
+    def __init__(self, stream: FileIO) -> None:
+        self.tell, self.flush, self._write = stream.tell, stream.flush, stream.write
+        self.digest = new_digest()
 
-    def __init__(self, path: Path, thread: Executor) -> None:
-        self._path, self._thread = path, thread
-        self._at, self._digest, self._done = 0, new_digest(), list[Future[None]]()
-
-    def to(self, end: int) -> None:
-        """Hash on to here: so many bytes are in the file."""
-        self._done.append(self._thread.submit(self._hash, end))
-
-    def _hash(self, end: int) -> None:
-        buffer = memoryview(bytearray(_PIECE))
-        with self._path.open("rb", buffering=0) as stream:
-            stream.seek(self._at)
-            while self._at < end:
-                read = stream.readinto(buffer[: end - self._at])
-                if not read:
-                    raise OSError(errno.EIO, "it was cut while it was written", str(self._path))
-                self._digest.update(buffer[:read])
-                self._at += read
-
-    def hexdigest(self) -> str:
-        """Of all of it.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        for one in self._done:
-            one.result()
-        return self._digest.hexdigest()
+    def write(self, data: memoryview) -> int:
+        """As many bytes as the system takes."""
+        written = self._write(data)
+        self.digest.update(data[:written])
+        return written
 
 
 def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
@@ -151,12 +127,11 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
     most = {"query": 0, "response": 0}
     total = {"query": 0, "response": 0}
     empty = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
-    with path.open("wb", buffering=0) as stream, ThreadPoolExecutor(1, thread_name_prefix="coig_p") as thread:
-        hashing = _Hashing(path, thread)
-        with pa.ipc.new_file(InPieces(stream), PAIRING_SCHEMA) as writer:
+    with path.open("wb", buffering=0) as stream:
+        hashed = _Hashed(stream)
+        with pa.ipc.new_file(InPieces(hashed), PAIRING_SCHEMA) as writer:
             for batch in made:
                 writer.write_batch(batch)
-                hashing.to(stream.tell())
                 responses = batch.column("responses").flatten()
                 batches.append([batch.num_rows, len(responses)])
                 prompts = text_bytes(batch.column("query")) + bytes_beside(batch)
@@ -165,9 +140,7 @@ def _write(path: Path, made: Iterator[pa.RecordBatch]) -> dict[str, Any]:
                     most[name] = max(most[name], int(lengths.max(initial=0)))
                     total[name] += int(lengths.sum())
                 empty -= {name for name, one in columns_of(batch).items() if one.null_count < len(one)}
-        hashing.to(stream.tell())
-        digest = hashing.hexdigest()
-    return identity(path, digest) | {
+    return identity(path, hashed.digest.hexdigest()) | {
         "version": VERSION,
         "batches": batches,
         "most": most,

@@ -13,6 +13,7 @@ import pytest
 import xxhash
 from make import make_rows, make_store
 
+from coig_p.core import in_pieces
 from coig_p.engine import local
 from coig_p.errors import StoreError
 from coig_p.schema import PAIRING_SCHEMA
@@ -40,7 +41,7 @@ def test_texts_are_the_rows_in_order_however_they_are_read(
     shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, threads: int
 ) -> None:
     monkeypatch.setattr(keeping, "_ROOM", room)
-    monkeypatch.setattr(keeping, "_PIECE", 100)
+    monkeypatch.setattr(in_pieces, "PIECE", 100)
     monkeypatch.setattr(keeping, "BATCH_SIZE", 3)
     monkeypatch.setattr(keeping, "ROWS", 4)
     monkeypatch.setattr(keeping, "Threads", lambda only_read: local.Threads(threads, only_read))
@@ -64,12 +65,3 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(shards: list[Path], tmp_pa
     with pytest.raises(StoreError, match=broken.name):
         kept(changed, tmp_path / "texts")
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "texts.lock"}
-
-
-def test_texts_that_are_cut_while_they_are_written_are_no_texts(
-    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keeping._Hashing, "to", lambda self, end, real=keeping._Hashing.to: real(self, end + 1))
-    with pytest.raises(OSError, match="cut while it was written"):
-        kept(shards, tmp_path / "texts")
-    assert not (tmp_path / "texts").exists()
