@@ -47,7 +47,7 @@ for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
     [ -e "$work/digests" ] || cp "$work/digests.new" "$work/digests"
     cmp "$work/digests" "$work/digests.new" || { diff "$work/digests" "$work/digests.new"; exit 1; }
   done
-  echo "$("$python" -V): $(wc -l <"$work/digests") jobs give the same bytes"
+  echo "$("$python" -V): $(wc -l <"$work/digests") files that jobs make have the same bytes"
   last=$venv
 done
 [ -n "$last" ] || { echo "no Python to try"; exit 1; }
