@@ -60,4 +60,5 @@ cd "$sources"
 HYPOTHESIS_PROFILE=few HF_HUB_OFFLINE=1 "$last/bin/python" -m pytest -q -p no:cacheprovider -W default \
   -n 2 --dist loadfile --no-loadscope-reorder \
   tests/core tests/ingest tests/store tests/stats tests/test_architecture.py tests/test_builder.py \
-  tests/test_call.py tests/test_launch.py tests/test_package.py tests/test_public.py tests/test_registration.py
+  tests/test_call.py tests/test_configs.py tests/test_launch.py tests/test_package.py tests/test_public.py \
+  tests/test_registration.py
