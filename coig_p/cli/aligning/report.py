@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import check_apart, json_text, one_line, say, table
+from coig_p.cli.screen import check_apart, json_text, one_line, print_sections, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
@@ -80,12 +80,7 @@ def report(
     if json_:
         click.echo(json_text({**({} if html is None else {"html": str(html)}), **found.to_dict()}))
         return
-    for at, section in enumerate(sections(found, language)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(found, language))
     if html is not None:
         say(f"wrote {printable(str(html))}")
 

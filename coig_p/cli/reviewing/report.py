@@ -8,7 +8,7 @@ import click
 
 from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.paths import Place
-from coig_p.cli.screen import json_text, one_line, say, table
+from coig_p.cli.screen import json_text, print_sections, say
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -64,12 +64,7 @@ def report(
         files = {name: str(path) for name, path in (("html", html), ("markdown", markdown)) if path is not None}
         click.echo(json_text({"review": str(review), **files, **found.to_dict()}))
         return
-    for at, section in enumerate(sections(found, language)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(found, language))
     for path in (html, markdown):
         if path is not None:
             say(f"wrote {printable(str(path))}")
