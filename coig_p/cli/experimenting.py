@@ -11,7 +11,7 @@ import click
 
 from coig_p.cli.annotate.common import FILE, approve_wishes, trusting
 from coig_p.cli.annotate.live import watched
-from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.options import as_json, language_option, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, one_line, print_sections, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @trusting
 @click.option("--csv", "csv_", type=click.Path(path_type=Path), metavar="FILE", help="Also write the table as CSV.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the table.")
+@language_option("Of the table.")
 @overwrite_option("a CSV or a page that is there")
 @as_json
 def experiment(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.options import as_json, language_option, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, one_line, print_sections, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -23,7 +23,7 @@ from coig_p.core.text import counted, printable
 @click.option("--official", is_flag=True, help="Also as the benchmark's own code counts, where -1 enters the mean.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page, with a plot.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @click.option(
     "--check",
     "check",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.options import as_json, language_option, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, print_sections, say
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -37,7 +37,7 @@ from coig_p.core.text import printable
     "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as Markdown, leaderboard first."
 )
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also write its plot, as SVG.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @overwrite_option("a file that is there")
 @as_json
 def report(

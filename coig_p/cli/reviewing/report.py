@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.options import as_json, language_option, overwrite_option
 from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, print_sections, say
 from coig_p.cli.tree import command
@@ -23,7 +23,7 @@ from coig_p.core.text import printable
 )
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page.")
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as Markdown.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @overwrite_option("a file that is there")
 @as_json
 def report(
