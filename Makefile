@@ -42,7 +42,8 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	  echo "$$name: $$(.matrix/$$name/bin/python -m pip freeze | grep -E '^(datasets|huggingface.hub|pyarrow|numpy)==' | tr '\n' ' ')"; \
 	  PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
 	    -n 2 --dist loadfile --no-loadscope-reorder \
-	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_mirrors.py tests/test_registration.py \
+	    tests/test_builder.py tests/test_call.py tests/test_configs.py tests/test_hub.py tests/test_mirrors.py \
+	    tests/test_registration.py \
 	    tests/pairs/test_streams.py tests/pairs/test_splits.py tests/pairs/test_weights.py tests/pairs/test_plan.py \
 	    tests/pairs/test_exit.py tests/pairs/test_epochs.py tests/pairs/test_resuming.py tests/pairs/test_counting.py \
 	    tests/store/test_damage.py tests/ingest/test_cases.py $$([ $$name = newest ] || echo tests/views) || exit 1; \

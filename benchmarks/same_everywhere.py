@@ -14,7 +14,6 @@ these are left out. Prints a table, keeps it in benchmarks/results/same_everywhe
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -224,70 +223,41 @@ def jobs_of(name: str) -> dict[str, Job]:
     from coig_p.pairs.splits import SplitConfig
 
     talks = name == "mixed"
-    export = partial(partial, jobs._export)
-    found: dict[str, Job] = {job: one for job, one in jobs.JOBS.items() if not job.startswith("export")}
-    found |= {"contamination": contamination, "review apply": review, "dedup by files": dedup_by_files}
     split, first = (None, "chat") if name == "HalluQA" else ("train", "math")
     agreed = PairConfig(agree_with="crm", multi_turn="skip" if talks else None)
     of = partial(ExportConfig, split=split)
     turns = {"conversational": talks}
-    found |= {
-        "export": export(
-            config=ExportConfig("trl-dpo", splits=SplitConfig(test_size=0.2), order=ShardConfig(world_size=4), **turns)
-        ),
-        "export with labels": export(
-            config=of("trl-kto", weights={first: 2.0}, order=ShardConfig(world_size=4), **turns)
-        ),
-        "export as JSON Lines": export(config=of("llama-factory", replace(agreed, strategy="best_worst"))),
-        "export one by one": export(config=of("trl-dpo", weights={first: 0.5}, **turns)),
-        "export agreed": export(config=of("verl", agreed, order=ShardConfig(world_size=2))),
-        "stats agreed": partial(statistics, config=agreed),
-        "release": partial(release, talks=talks),
-        "import": imported,
-        "verify": verify,
+    exports = {
+        "export": ExportConfig("trl-dpo", splits=SplitConfig(test_size=0.2), order=ShardConfig(world_size=4), **turns),
+        "export with labels": of("trl-kto", weights={first: 2.0}, order=ShardConfig(world_size=4), **turns),
+        "export as JSON Lines": of("llama-factory", replace(agreed, strategy="best_worst")),
+        "export one by one": of("trl-dpo", weights={first: 0.5}, **turns),
+        "export agreed": of("verl", agreed, order=ShardConfig(world_size=2)),
     }
-    return found
-
-
-def statistics(store: Path, out: Path, *, config: Any, **workers: Any) -> Made:
-    """Statistics of some pairs."""
-    from coig_p import stats
-
-    return {"": stats.counts.statistics(store, config, **workers).to_json().encode()}
-
-
-def dedup_by_files(store: Path, out: Path, **workers: Any) -> Made:
-    """Near-duplicates as they are found where there are too many for memory, of the pieces that many have."""
-    import jobs
-
-    from coig_p.dedup.finding import find_store_duplicates
-    from coig_p.dedup.queries import DedupConfig
-    from coig_p.store.store import Store
-
-    found = find_store_duplicates(Store.open(store), DedupConfig(), in_memory=0, ranges=5, **workers)
-    return {"duplicates": jobs.table(found.duplicates), "summary": repr(found.summary).encode()}
+    return {
+        **jobs.EVERY,
+        **{job: partial(jobs.EVERY["export"], config=config) for job, config in exports.items()},
+        "stats agreed": partial(jobs.EVERY["stats"], config=agreed),
+        "release": partial(jobs.RELEASE, rows_per_shard=1_500, format="conversational" if talks else "dpo"),
+        "contamination": contamination,
+        "review apply": review,
+    }
 
 
 def contamination(store: Path, out: Path, **workers: Any) -> Made:
     """Beside a benchmark of the store's own queries and answers, the same whatever its shards."""
     import jobs
 
-    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.dedup.contamination import ContaminationConfig
     from coig_p.store.store import Store
 
-    opened = Store.open(store)
     rows = sorted(
         (row["query_id"], row["query"], (row["responses"] or [{"text": ""}])[0]["text"])
-        for batch in opened.batches()
+        for batch in Store.open(store).batches()
         for row in batch.to_pylist()
     )[::37]
-    out.mkdir(parents=True)
-    lines = [{"prompt": query, "answer": text} for _, query, text in rows]
-    benchmark = out / "benchmark.jsonl"
-    benchmark.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    found, told = compare(opened, [benchmark], ContaminationConfig(), **workers)
-    assert found.num_rows
-    return {"findings": jobs.table(found), "told": repr(told).encode()}
+    own = [{"prompt": query, "answer": text} for _, query, text in rows]
+    return jobs.EVERY["contamination"](store, out, rows=own, config=ContaminationConfig(), **workers)
 
 
 def review(store: Path, out: Path, **workers: Any) -> Made:
@@ -309,51 +279,13 @@ def review(store: Path, out: Path, **workers: Any) -> Made:
     return jobs.files(out / "store")
 
 
-def release(store: Path, out: Path, *, talks: bool, **workers: Any) -> Made:
-    """Its pairs in many shards; what checks say of its texts is no reason to refuse it."""
-    import jobs
-
-    from coig_p.pairs.config import PairConfig
-    from coig_p.publish import pairing
-    from coig_p.publish.release import ReleaseConfig, write_release
-    from coig_p.store.store import Store
-    from coig_p.validation import load_rules
-
-    rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
-    pairs = PairConfig(format="conversational" if talks else "dpo")
-    with mock.patch.object(pairing, "ROWS_PER_SHARD", 1_500), mock.patch.object(pairing, "ROWS_PER_GROUP", 400):
-        write_release(Store.open(store), out, ReleaseConfig("1.0.0", pairs, rules=rules, **workers))
-    return jobs.files(out)
-
-
-def imported(store: Path, out: Path, num_proc: int = 1, engine: Any = None) -> Made:
-    """Its shards are written by threads, wherever."""
-    import jobs
-
-    return jobs.THREADS["import"](store, out, num_proc=5 if engine else num_proc)
-
-
-def verify(store: Path, out: Path, num_proc: int = 1, engine: Any = None) -> Made:
-    """Of a store with a file that is another, one that is missing and one too many."""
-    from coig_p.store.store import Store
-
-    shutil.copytree(store, out)
-    shards = sorted(out.glob("data/*/*.parquet"))
-    content = bytearray(shards[0].read_bytes())
-    content[len(content) // 2] ^= 1
-    shards[0].write_bytes(content)
-    (out / "data" / "more.txt").write_text("one too many")
-    opened = Store.open(out, check_sizes=False)
-    if len(shards) > 2:
-        shards[2].unlink()
-    return {"": "\n".join(opened.verify(num_proc=num_proc, workers=engine)).encode()}
-
-
 # The runs
 
 
 def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
     """What every job makes of the stores of a corpus, in this process."""
+    from jobs import hashes
+
     from coig_p.engine.local import Processes, held
     from coig_p.store import writing
 
@@ -375,8 +307,7 @@ def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
                 out = stores / "out"
                 begin = time.perf_counter()
                 try:
-                    made = work(stores / cut.replace(" ", "-"), out, **workers)
-                    told = {each: hashlib.sha256(content).hexdigest() for each, content in made.items()}
+                    told = hashes(work(stores / cut.replace(" ", "-"), out, **workers))
                 except Exception as error:
                     told = {"error": f"{type(error).__name__}: {error}"}
                 finally:

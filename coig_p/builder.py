@@ -7,9 +7,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -20,15 +19,14 @@ from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
 from datasets.utils.file_utils import xopen
 
+from coig_p.configs import CoigPConfig, cache_key, clusters_digest, make_config
 from coig_p.core.code_hash import code_hash
 from coig_p.core.objects import as_path, is_url
 from coig_p.engine.ahead import ahead
-from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.errors import StoreError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration
-from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import find_exclusion
-from coig_p.pairs.options import flag, text
 from coig_p.pairs.plan import (
     Block,
     Group,
@@ -40,140 +38,28 @@ from coig_p.pairs.plan import (
     read_group,
     warn_uneven,
 )
-from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
-from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.selection import Selection, SplitPart
+from coig_p.pairs.splits import OneSplit, own_clusters, read_clusters
 from coig_p.pairs.stream import Shard
-from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
-from coig_p.schema import NAME, RAW_SUFFIX
+from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, passes
+from coig_p.schema import NAME
 from coig_p.store.fetching import opened_in_turn
-from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, shard_reader, without_token
-from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, without_token
+from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import open_shard, takes_most
 from coig_p.store.rewarded import rewards_beside
-from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 from coig_p.views.building import LazyBuilder
 from coig_p.views.checking import works
 from coig_p.views.texts import Texts
 
-ALL = "all"
 _logger = logging.getLogger("coig_p")
 FOUND = "_found"  # under this name registration hands on the Location that it looked up
-_OPTIONS = (
-    *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
-    *("weights", "columns", "raw", "lazy"),
-)
 # In a builder's module datasets replaces `open` and other readers by its own, for remote files, and imports scipy.io to
 # do so, which takes as long as a small store does. A module that says this was done is left as it is.
 _patched_for_streaming = True
 # datasets 5 gives tables a Key, earlier versions any value.
 _Key = getattr(datasets.builder, "Key", lambda shard, table: (shard, table))
-
-
-@dataclass
-class CoigPConfig(datasets.BuilderConfig):  # type: ignore[misc]
-    """One config of one store.
-
-    Attributes:
-        selection: which rows of it; none at all in a config that is only listed.
-        location: the store; None in a config that is only listed.
-        lazy: rows are a view (see `coig_p.views`).
-    """
-
-    selection: Selection | RawSelection = field(default_factory=RawSelection)
-    location: Location | None = None
-    lazy: bool = False
-
-
-def config_names(manifest: Manifest) -> list[str]:
-    """Every name that load_dataset takes for a store: its domains, "all", and each with -raw."""
-    pairs = [*manifest.domains, ALL]
-    return pairs + [name + RAW_SUFFIX for name in pairs]
-
-
-def make_config(
-    location: Location, name: str | None, options: dict[str, Any], token: str | bool | None = None
-) -> CoigPConfig:
-    """The config for a name and keywords of load_dataset.
-
-    Raises:
-        UsageError: an unknown name, option, judge or value; the message lists the valid ones.
-    """
-    names, asked = config_names(location.manifest), name
-    if asked is None:
-        raise UsageError(
-            f"no config named. Valid: {', '.join(names)}. For instance load_dataset({NAME!r}, {names[0]!r})"
-        )
-    name = text(asked)
-    if name is None or name not in names:
-        raise UnknownNameError("config", asked, names)
-    options = {option: value for option, value in options.items() if value is not None}
-    for option in options:
-        if option == "balance_length":
-            raise UsageError(
-                "balance_length is of exports alone, since it counts the rows of the whole: coigp export STORE --for "
-                "TRAINER --balance-length"
-            )
-        if option not in _OPTIONS:
-            raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
-    raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
-    columns, lazy = options.pop("columns", None), flag("lazy", options.pop("lazy", False))
-    if lazy and raw:
-        raise UsageError("raw rows are copied once, whatever is loaded: lazy=True is for pairs. Leave it out")
-    if name.endswith(RAW_SUFFIX) and not raw:
-        raise UsageError(f"config {name!r} is raw: leave out raw=False, or the {RAW_SUFFIX}")
-    domain = name.removesuffix(RAW_SUFFIX)
-    domains = location.manifest.domains if domain == ALL else (domain,)
-    selection: Selection | RawSelection
-    if raw:
-        cut = SplitConfig(**_taken(options, SplitConfig))
-        if options:
-            how = f"the config {domain!r}" if name.endswith(RAW_SUFFIX) else "raw=True left out"
-            raise UsageError(
-                f"raw rows come as they are stored: {', '.join(options)} would have no effect on them. Leave out what "
-                f"is of pairs and their order, or load pairs: {how}. Raw rows take "
-                f"{', '.join((*option_names(SplitConfig), 'columns'))}"
-            )
-        selection = select_raw(location.manifest, domains=domains, cut=cut, columns=columns)
-        return CoigPConfig(name=domain + RAW_SUFFIX, selection=selection, location=location)
-    weights = options.pop("weights", {})
-    if weights and domain != ALL:
-        raise UsageError(f"weights= mixes domains: load the config {ALL!r}, not {name!r}")
-    selection = select(
-        location.manifest,
-        cut=SplitConfig(**_taken(options, SplitConfig)),
-        order=ShardConfig(**_taken(options, ShardConfig)),
-        pairs=PairConfig(**options),
-        domains=domains,
-        weights=parse_weights(weights) if isinstance(weights, str) else weights,
-        columns=columns,
-        read=shard_reader(location, token),
-    )
-    return CoigPConfig(name=domain, selection=selection, location=location, lazy=lazy)
-
-
-def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> dict[str, Any]:
-    return {name: options.pop(name) for name in option_names(config) if name in options}
-
-
-def cache_key(config: CoigPConfig, location: Location) -> tuple[object, ...]:
-    """Whatever the rows depend on, beside the code: values in effect, and the content of every file that is read."""
-    files = [file for domain in config.selection.domains for file in location.manifest.data_files(domain)]
-    files += location.reward_files(config.selection.rewards, files)
-    content = location.fingerprints(files)
-    if config.selection.cut.cuts:
-        content.append((_clusters_digest(config.selection.cut, location.manifest),))
-    return (config.selection.identity(), content)
-
-
-def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
-    if cut.clusters is None:
-        own = own_clusters(manifest)
-        return own.sha256 if own else ""
-    try:
-        return sha256_of(Path(cut.clusters))
-    except OSError as error:
-        raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
 class CoigP(LazyBuilder):
@@ -310,7 +196,7 @@ class CoigP(LazyBuilder):
             options["weights"] = {name: weight for name, weight in selection.weights.items() if weight != 1}
         read = [file for file in manifest.data_files() if file.domain in selection.domains]
         files = [file.sha256 for file in (*read, *self._rewards(read))]
-        clusters = _clusters_digest(selection.cut, manifest) if selection.cut.cuts else ""
+        clusters = clusters_digest(selection.cut, manifest) if selection.cut.cuts else ""
         told = {"config": self.config.name, "split": split, **options, "store": Hasher.hash([files, clusters])}
         return json.dumps(told, ensure_ascii=False, sort_keys=True, default=str)
 

@@ -211,7 +211,8 @@ def _module(
     import datasets.load
     from datasets.data_files import DataFilesPatternsDict
 
-    from coig_p.builder import FOUND, CoigPConfig, config_names
+    from coig_p.builder import FOUND
+    from coig_p.configs import CoigPConfig, config_names
     from coig_p.core.code_hash import code_hash
     from coig_p.errors import UsageError
     from coig_p.schema import NAME

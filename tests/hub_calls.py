@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from commands import run_code
 from oracle import oracle_pairs
-
-from coig_p.publish.local_hub import LocalHub
 
 SCRIPT = """
 import json, sys
@@ -33,7 +29,15 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: str = "") -
     Args:
         offline: the variable that says so.
     """
-    environment = {
+    environment = hub_environment(endpoint, home) | ({offline: "1"} if offline else {})
+    done = run_code(SCRIPT, json.dumps(calls), **environment)
+    assert not any(options.get("token", "no token") in done.stderr for options in calls)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def hub_environment(endpoint: str, home: Path) -> dict[str, str]:
+    """The environment of programs that ask this Hub, with all that they keep in `home`."""
+    return {
         "HF_HOME": str(home),
         "HF_ENDPOINT": endpoint,
         "HF_HUB_OFFLINE": "0",
@@ -41,29 +45,6 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: str = "") -
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "USE_TORCH": "0",  # streaming imports torch where it is installed, two seconds for nothing
-    } | ({offline: "1"} if offline else {})
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(calls)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not any(options.get("token", "no token") in done.stderr for options in calls)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def at(hub: LocalHub, home: Path) -> dict[str, str]:
-    """The environment of commands that ask this Hub."""
-    return {
-        "HF_HOME": str(home),
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
     }
 
 

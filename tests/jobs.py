@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,11 @@ def files(folder: Path) -> Made:
     }
 
 
+def hashes(made: Made) -> dict[str, str]:
+    """Of what was made, by name."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(made.items())}
+
+
 def _said(report: Report) -> Made:
     return {"findings": table(report.findings), "report": json.dumps(report.to_dict(), ensure_ascii=False).encode()}
 
@@ -77,8 +84,8 @@ def _check(store: Path, out: Path, **workers: Any) -> Made:
     return _said(check(store, **workers))
 
 
-def _stats(store: Path, out: Path, **workers: Any) -> Made:
-    return {"": statistics(store, **workers).to_json().encode()}
+def _stats(store: Path, out: Path, *, config: PairConfig | None = None, **workers: Any) -> Made:
+    return {"": statistics(store, config, **workers).to_json().encode()}
 
 
 def _sweep(store: Path, out: Path, **workers: Any) -> Made:
@@ -100,12 +107,8 @@ def _dedup(store: Path, out: Path, *, merge: bool, **workers: Any) -> Made:
 
 
 def _dedup_by_files(store: Path, out: Path, **workers: Any) -> Made:
-    opened, config = Store.open(store), DedupConfig()
-    found = find_store_duplicates(opened, config, in_memory=0, ranges=3, **workers)
-    in_memory = find_store_duplicates(opened, config)
-    assert table(found.duplicates) == table(in_memory.duplicates)
-    assert found.summary == in_memory.summary
-    return {"duplicates": table(found.duplicates)}
+    found = find_store_duplicates(Store.open(store), DedupConfig(), in_memory=0, ranges=3, **workers)
+    return {"duplicates": table(found.duplicates), "summary": repr(found.summary).encode()}
 
 
 def _responses(store: Path, out: Path, **workers: Any) -> Made:
@@ -116,12 +119,14 @@ def _responses(store: Path, out: Path, **workers: Any) -> Made:
     return files(out)
 
 
-def _contamination(store: Path, out: Path, **workers: Any) -> Made:
+def _contamination(
+    store: Path, out: Path, *, rows: Sequence[Mapping[str, str]], config: ContaminationConfig, **workers: Any
+) -> Made:
     out.mkdir(parents=True, exist_ok=True)
     benchmark = out / "benchmark.jsonl"
-    benchmark.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in BENCHMARK), encoding="utf-8")
-    config = ContaminationConfig(threshold=0.6, n=2, least=4)
+    benchmark.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     found, told = compare(Store.open(store), [benchmark], config, **workers)
+    assert found.num_rows
     return {"findings": table(found), "told": repr(told).encode()}
 
 
@@ -131,7 +136,8 @@ def _export(store: Path, out: Path, *, config: ExportConfig, **workers: Any) -> 
     return {name: content.replace(str(out).encode(), b"OUT") for name, content in files(out).items()}
 
 
-def _import(store: Path, out: Path, **workers: Any) -> Made:
+def _import(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) -> Made:
+    """Its shards are written by threads, whatever else there is."""
     out.mkdir(parents=True, exist_ok=True)
     raw = out / "rows.jsonl"
     with raw.open("w", encoding="utf-8") as stream:
@@ -139,22 +145,32 @@ def _import(store: Path, out: Path, **workers: Any) -> Made:
             for row in batch.to_pylist():
                 kept = {name: row[name] for name in ("query_id", "domain", "query", "responses")}
                 stream.write(json.dumps(kept, ensure_ascii=False) + "\n")
-    import_files([raw], out / "store", ImportConfig(on_error="skip"), **workers)
+    import_files([raw], out / "store", ImportConfig(on_error="skip"), num_proc=5 if engine else num_proc)
     return files(out / "store")
 
 
-def _verify(store: Path, out: Path, **workers: Any) -> Made:
-    return {"": "\n".join(Store.open(store, check_sizes=False).verify(**workers)).encode()}
+def _verify(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) -> Made:
+    """Of a store with a file that is another, one that is missing and one too many."""
+    shutil.copytree(store, out)
+    shards = sorted(out.glob("data/*/*.parquet"))
+    content = bytearray(shards[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    shards[0].write_bytes(content)
+    (out / "data" / "more.txt").write_text("one too many")
+    opened = Store.open(out, check_sizes=False)
+    if len(shards) > 2:
+        shards[2].unlink()
+    return {"": "\n".join(opened.verify(num_proc=num_proc, workers=engine)).encode()}
 
 
-def _release(store: Path, out: Path, *, rows_per_shard: int = 20, **workers: Any) -> Made:
+def _release(store: Path, out: Path, *, rows_per_shard: int = 20, format: str = "dpo", **workers: Any) -> Made:
     """Its pairs in several shards; what checks say of its texts is no reason to refuse it."""
     rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
     with (
         mock.patch.object(pairing, "ROWS_PER_SHARD", rows_per_shard),
         mock.patch.object(pairing, "ROWS_PER_GROUP", max(1, rows_per_shard * 4 // 5)),
     ):
-        write_release(Store.open(store), out, ReleaseConfig("1.0.0", rules=rules, **workers))
+        write_release(Store.open(store), out, ReleaseConfig("1.0.0", PairConfig(format=format), rules=rules, **workers))
     return files(out)
 
 
@@ -168,7 +184,7 @@ JOBS: dict[str, Job] = {
     "dedup --merge": partial(_dedup, merge=True),
     "dedup by files": _dedup_by_files,
     "dedup --scope responses": _responses,
-    "contamination": _contamination,
+    "contamination": partial(_contamination, rows=BENCHMARK, config=ContaminationConfig(threshold=0.6, n=2, least=4)),
     "export": partial(_export, config=ExportConfig("trl-dpo", splits=_PARTS, order=ShardConfig(world_size=2))),
     "export with labels": partial(_export, config=ExportConfig("trl-kto", weights={"math": 2.0})),
     "export as JSON Lines": partial(_export, config=ExportConfig("llama-factory", PairConfig(strategy="best_worst"))),
@@ -177,4 +193,5 @@ JOBS: dict[str, Job] = {
 """From a store, a folder that is not there, and num_proc= and engine= of the job, to what it makes by name."""
 RELEASE: Job = _release
 THREADS: dict[str, Job] = {"import": _import, "verify": _verify}
-"""The same, of those that take num_proc= alone."""
+"""The same, of those that threads work at, and an executor where it can."""
+EVERY: dict[str, Job] = JOBS | THREADS | {"release": RELEASE}

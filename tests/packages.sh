@@ -47,7 +47,7 @@ for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
     [ -e "$work/digests" ] || cp "$work/digests.new" "$work/digests"
     cmp "$work/digests" "$work/digests.new" || { diff "$work/digests" "$work/digests.new"; exit 1; }
   done
-  echo "$("$python" -V): $(wc -l <"$work/digests") jobs give the same bytes"
+  echo "$("$python" -V): $(wc -l <"$work/digests") files that jobs make have the same bytes"
   last=$venv
 done
 [ -n "$last" ] || { echo "no Python to try"; exit 1; }
@@ -60,4 +60,5 @@ cd "$sources"
 HYPOTHESIS_PROFILE=few HF_HUB_OFFLINE=1 "$last/bin/python" -m pytest -q -p no:cacheprovider -W default \
   -n 2 --dist loadfile --no-loadscope-reorder \
   tests/core tests/ingest tests/store tests/stats tests/test_architecture.py tests/test_builder.py \
-  tests/test_call.py tests/test_launch.py tests/test_package.py tests/test_public.py tests/test_registration.py
+  tests/test_call.py tests/test_configs.py tests/test_launch.py tests/test_package.py tests/test_public.py \
+  tests/test_registration.py

@@ -24,7 +24,7 @@ LONGEST = 500
 ROOMS = {
     "click": ("cli",),
     "rich": ("cli",),
-    "datasets": ("builder", "planning", "features", "streams", "views", "registration", "report", "publish"),
+    "datasets": ("builder", "configs", "planning", "features", "streams", "views", "registration", "report", "publish"),
 }
 # Private parts of other libraries, where they are kept together and looked at before they are used. load_script runs
 # by itself, without this package.

@@ -14,7 +14,7 @@ import huggingface_hub.constants
 import pytest
 from commands import run_each
 from datasets import load_dataset
-from hub_calls import at, call, math
+from hub_calls import call, hub_environment, math
 from huggingface_hub.errors import LocalEntryNotFoundError
 from make import make_store
 from rewarding import with_given
@@ -126,7 +126,7 @@ def test_files_of_a_repository_are_imported(tmp_path: Path) -> None:
                 ["import", f"hf://datasets/org/name{name}", *rest]
                 for name in ("@main/pairs.jsonl", "/absent.jsonl", "")
             ),
-            **at(hub, tmp_path),
+            **hub_environment(hub.endpoint, tmp_path),
         )
     assert [done.returncode for done in results] == [0, 1, 2], [done.stderr for done in results]
     assert Store.open(tmp_path / "store").manifest.data_files()[0].comparisons == 1
@@ -167,7 +167,9 @@ def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp
     (folder / "test.jsonl").write_text(json.dumps({"prompt": rows[0]["query"]}) + "\n", encoding="utf-8")
     (folder / "README.md").write_text("# a card is no benchmark\n", encoding="utf-8")
     with serve(folder, repo="org/bench") as hub:
-        (done,) = run_each(["contamination", store, "--against", "org/bench"], **at(hub, tmp_path / "home"))
+        (done,) = run_each(
+            ["contamination", store, "--against", "org/bench"], **hub_environment(hub.endpoint, tmp_path / "home")
+        )
     assert done.returncode == 1, done.stderr
     assert f"{rows[0]['domain']} {rows[0]['query_id']} query: 100% of test.jsonl:1" in done.stdout
 
@@ -223,7 +225,7 @@ def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Pa
         ]
 
     with serve(folder, repo="org/bench") as hub:
-        environment = at(hub, tmp_path / "home")
+        environment = hub_environment(hub.endpoint, tmp_path / "home")
         online = run_each(*words("org/bench"), **environment)
         hub.requests.clear()
         found = run_each(*words("org/bench"), *words("org/other"), **environment | {variable: "1"})
@@ -261,7 +263,7 @@ def test_looking_takes_a_repository_as_a_folder(store: Path, rows: Any, tmp_path
     page = (0, page[1].replace(f"<bdi>{store.name}</bdi>", "<bdi>org/name</bdi>"))
     page = (0, page[1].replace(f"<title>{store.name}</title>", "<title>org/name</title>"))
     with serve(store) as hub:
-        environment = at(hub, tmp_path / "home")
+        environment = hub_environment(hub.endpoint, tmp_path / "home")
         for named in ("org/name", "org/name@v1.0.0", "hf://datasets/org/name", "hf://datasets/org/name@v1.0.0"):
             assert answers(named, **environment) == [*local, page], named
         fetched = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.requests}
@@ -293,7 +295,7 @@ def test_a_repository_stands_beside_folders_and_is_the_same_as_its_folder(
     assert alone.returncode == 0, alone.stderr
     expected = numbers(alone.stdout.replace(f'"name": "{store.name}"', '"name": "STORE"'))
     with serve(store) as hub:
-        environment = at(hub, tmp_path / "home")
+        environment = hub_environment(hub.endpoint, tmp_path / "home")
         for named in ("org/name", "org/name@v1.0.0"):
             (done,) = run_each(["compare", named, other, *words], **environment)
             assert done.returncode == 0, done.stderr
@@ -309,7 +311,7 @@ def test_only_what_two_releases_do_not_share_is_fetched_to_compare(store: Path, 
     changed[0]["responses"][0]["text"] += "。"
     other = Store.open(make_store(tmp_path / "other", changed))
     with serve(store) as hub:
-        (done,) = run_each(["diff", "org/name", other.path], **at(hub, tmp_path / "home"))
+        (done,) = run_each(["diff", "org/name", other.path], **hub_environment(hub.endpoint, tmp_path / "home"))
         assert done.returncode == 0, done.stderr
         fetched = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.requests}
     assert {path for path in fetched if path.endswith(".parquet")} == {

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_calls import SCRIPT, math
+from commands import run_code
+from hub_calls import SCRIPT, hub_environment, math
 from serving import serve
 
 from coig_p.core.mirrors import is_mirror
@@ -32,26 +30,9 @@ def at_mirror(hub: LocalHub, home: Path, host: str, script: str, *words: object)
     """What a program prints whose clients have a saved token, and take the local Hub for `host`."""
     home.mkdir(exist_ok=True)
     (home / "token").write_text(SAVED, encoding="utf-8")
-    environment = {
-        "HF_HOME": str(home),
-        "HF_ENDPOINT": f"http://{host.replace('PORT', str(hub.port))}",
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "*",
-        "USE_TORCH": "0",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED + script, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    endpoint = f"http://{host.replace('PORT', str(hub.port))}"
+    done = run_code(MIRRORED + script, *words, **hub_environment(endpoint, home) | {"NO_PROXY": "*"})
     assert SAVED not in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
 
 

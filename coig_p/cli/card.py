@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.options import overwrite_option, store_argument
+from coig_p.cli.options import language_option, overwrite_option, store_argument
 from coig_p.cli.screen import pasted, progress, show_document
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -18,7 +18,7 @@ from coig_p.pairs.config import PairConfig
 @store_argument()
 @click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
 @overwrite_option("the card.toml that is there")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
+@language_option("Of the card.")
 @click.option(
     "--version",
     metavar="1.0.0",

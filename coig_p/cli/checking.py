@@ -15,6 +15,7 @@ from coig_p.cli.options import (
     against_option,
     as_json,
     domains_option,
+    language_option,
     list_option,
     map_option,
     need_store,
@@ -54,9 +55,7 @@ _ROWS_AT_ONCE = 4096
 @map_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
 @overwrite_option("a report of an earlier check at DIR")
-@click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of DIR/report.html."
-)
+@language_option("Of DIR/report.html.")
 @domains_option
 @click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
 @engine_options

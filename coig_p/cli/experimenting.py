@@ -11,8 +11,8 @@ import click
 
 from coig_p.cli.annotate.common import FILE, approve_wishes, trusting
 from coig_p.cli.annotate.live import watched
-from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import check_apart, json_text, one_line, say, table
+from coig_p.cli.options import as_json, language_option, overwrite_option
+from coig_p.cli.screen import check_apart, json_text, one_line, print_sections, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @trusting
 @click.option("--csv", "csv_", type=click.Path(path_type=Path), metavar="FILE", help="Also write the table as CSV.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the table.")
+@language_option("Of the table.")
 @overwrite_option("a CSV or a page that is there")
 @as_json
 def experiment(
@@ -131,12 +131,7 @@ def _say(text: str) -> None:
 def _show(made: Table, language: str) -> None:
     from coig_p.evaluate.experiment.report import sections
 
-    for at, section in enumerate(sections(made, language)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(made, language))
 
 
 def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.engines import num_proc_option
-from coig_p.cli.options import as_json, domains_option, open_store, overwrite_option, store_argument
+from coig_p.cli.options import as_json, domains_option, language_option, open_store, overwrite_option, store_argument
 from coig_p.cli.screen import check_apart, harmless_json, one_line, pasted, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -59,9 +59,7 @@ _NAMED = 6  # judges in a message
     default=None,
     help="Of --calibrate. joint (default): of responses that judges share. zscore: one judge a response, at random.",
 )
-@click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words at DIR."
-)
+@language_option("Of the words at DIR.")
 @domains_option
 @num_proc_option
 @as_json

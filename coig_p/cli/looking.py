@@ -14,6 +14,7 @@ from coig_p.cli.options import (
     as_json,
     config_options,
     domains_option,
+    language_option,
     open_store,
     overwrite_option,
     split_option,
@@ -36,9 +37,7 @@ _PLOTS = ("domains", "margins", "margins-by-domain", "lengths", "models", "judge
 _FILES = {"statistics.json", *(f"{name}.svg" for name in _PLOTS)}
 _SWEEP_FILES = {"sweep.json", "yield.svg", "balance.svg", "second-judge.svg"}
 
-language_option = click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words in plots."
-)
+plots_language = language_option("Of the words in plots.")
 
 
 @command("info")
@@ -110,7 +109,7 @@ def _print_measured(found: StoreLengths) -> None:
 @overwrite_option("statistics of an earlier run at DIR")
 @domains_option
 @split_option
-@language_option
+@plots_language
 @config_options(PairConfig, ["format"])
 @engine_options
 @as_json
@@ -219,7 +218,7 @@ def _print_statistics(found: Statistics) -> None:
 @overwrite_option("a sweep of an earlier run at DIR")
 @domains_option
 @split_option
-@language_option
+@plots_language
 @config_options(PairConfig, ["threshold", "format"])
 @engine_options
 @as_json

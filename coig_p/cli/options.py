@@ -206,6 +206,11 @@ map_option = click.option(
 )
 
 
+def language_option(help: str) -> Callable[[_Decorated], _Decorated]:
+    """--language; `help` says of what."""
+    return click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help=help)
+
+
 def overwrite_option(what: str) -> Callable[[_Decorated], _Decorated]:
     """--overwrite; without it nothing that exists is replaced."""
     return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from coig_p.cli.tree import is_quiet
 from coig_p.core.objects import as_path, is_object, url_of
 from coig_p.core.text import escaped_json, json_escape, printable, width
 from coig_p.errors import CoigPError, UsageError
+
+if TYPE_CHECKING:
+    from coig_p.report.sections import Section
 
 STDOUT = Path("-")
 bars: list[str] = []  # those on the terminal, which hide its cursor: see coig_p.__main__
@@ -50,6 +53,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(padded).rstrip()
 
     return "\n".join(map(line, [names, *cells]))
+
+
+def print_sections(sections: Iterable[Section]) -> None:
+    """A report: headings, lines and tables, with an empty line between sections."""
+    for at, section in enumerate(sections):
+        click.echo(("\n" if at else "") + one_line(section.title))
+        for line in section.lines:
+            click.echo(one_line(line))
+        if section.rows:
+            click.echo(table(section.header, section.rows))
 
 
 def json_text(value: object) -> str:

@@ -13,6 +13,7 @@ from coig_p.cli.options import (
     against_option,
     as_json,
     config_options,
+    language_option,
     map_option,
     overwrite_option,
     rules_option,
@@ -52,9 +53,7 @@ NOT_OFFERED = ("format", "multi_turn", "calibrate", "exclude", "agree_with", "mi
 )
 @click.option("--csv", "csv_", is_flag=True, help="Print one line a store in CSV, for programs.")
 @overwrite_option("what an earlier run wrote at DIR")
-@click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words at DIR."
-)
+@language_option("Of the words at DIR.")
 @num_proc_option
 @as_json
 def compare_command(

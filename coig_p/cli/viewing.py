@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coig_p.cli.engines import num_proc_option
-from coig_p.cli.options import domains_option, overwrite_option, store_argument
+from coig_p.cli.options import domains_option, language_option, overwrite_option, store_argument
 from coig_p.cli.screen import progress, say
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--sample", type=click.IntRange(min=0), default=50, show_default=True, help="Queries in that file.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of those queries.")
 @domains_option
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of that file.")
+@language_option("Of that file.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Where the index is kept.")
 @click.option("--browser/--no-browser", default=False, help="Open the address in the browser.")
 @num_proc_option

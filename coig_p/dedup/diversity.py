@@ -25,7 +25,7 @@ from coig_p.core.arrays import hash64
 from coig_p.core.normalize import code_points, comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import components
-from coig_p.dedup.minhash import check_seed, similar_pairs
+from coig_p.dedup.minhash import check_settings, similar_pairs
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.conversations import contents
@@ -61,11 +61,7 @@ class DiversityConfig:
     def __post_init__(self) -> None:
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"sample={self.sample}: use a whole number of 1 or more")
-        if not 0 < self.threshold <= 1:
-            raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
-        if self.n < 1:
-            raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
-        check_seed(self.seed)
+        check_settings(self.threshold, self.n, self.seed)
 
 
 @dataclass(frozen=True)

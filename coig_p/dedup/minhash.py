@@ -106,9 +106,15 @@ def signed(
     return _band_keys(found, cut), found.astype(np.uint8)
 
 
-def check_seed(seed: int) -> None:
-    """Raise UsageError where numpy, which draws the permutations, does not take a seed."""
-    if not 0 <= seed < 2**32:
+def check_settings(threshold: float, n: int, seed: int, num_perm: int = NUM_PERM) -> None:
+    """Raise UsageError where texts cannot be compared with these."""
+    if not 0 < threshold <= 1:
+        raise UsageError(f"threshold={threshold!r}: use a number above 0, up to 1")
+    if n < 1:
+        raise UsageError(f"n={n!r}: use a whole number of 1 or more")
+    if not 2 <= num_perm <= 1024:
+        raise UsageError(f"num_perm={num_perm!r}: use a whole number from 2 to 1024")
+    if not 0 <= seed < 2**32:  # what numpy takes, which draws the permutations
         raise UsageError(f"seed={seed!r}: use a whole number from 0 to 4294967295")
 
 

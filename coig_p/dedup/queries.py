@@ -21,7 +21,7 @@ from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components, different
-from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
+from coig_p.dedup.minhash import NUM_PERM, check_settings, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.engine.local import in_order
@@ -76,13 +76,7 @@ class DedupConfig:
     merge: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
-        if self.n < 1:
-            raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
-        if not 2 <= self.num_perm <= 1024:
-            raise UsageError(f"num_perm={self.num_perm!r}: use a whole number from 2 to 1024")
-        check_seed(self.seed)
+        check_settings(self.threshold, self.n, self.seed, self.num_perm)
 
 
 def read_queries(

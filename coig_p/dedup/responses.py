@@ -18,10 +18,9 @@ from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import EXACT, NEAR, Summary, components, ways
-from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
+from coig_p.dedup.minhash import NUM_PERM, check_settings, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.engine.local import in_order
-from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.changes import Change, Loss
 from coig_p.store.conversations import said_beside
@@ -79,13 +78,7 @@ class ResponseConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
-        if self.n < 1:
-            raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
-        if not 2 <= self.num_perm <= 1024:
-            raise UsageError(f"num_perm={self.num_perm!r}: use a whole number from 2 to 1024")
-        check_seed(self.seed)
+        check_settings(self.threshold, self.n, self.seed, self.num_perm)
 
 
 def find_similar_responses(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
 from coig_p.core.svg import MOST_SERIES, Dot, Series, dots, lines, signed
-from coig_p.errors import UnknownNameError
+from coig_p.report.sections import in_language
 from coig_p.stats.intervals import Mean, Share
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ FILES = {
     *(PAGE, DOCUMENT, NUMBERS, *(f"{name}.svg" for name in PLOTS)),
     *(f"by-margin-{nth}.svg" for nth in range(2, _MOST_PLOTS + 1)),
 }
-LANGUAGES = ("en", "zh")
 _FEWEST = 20  # pairs behind a point of a line
 _MOST_ROWS = 30
 
@@ -113,7 +112,7 @@ def sections(found: JudgesExamined, language: str = "en") -> list[Section]:
     Raises:
         UnknownNameError: a language that is none of LANGUAGES.
     """
-    w = _words(language)
+    w = in_language(_WORDS, language)
     made = [
         Section(w["refused"], "", (w["judge"], w["why"], w["collect"]), _refused(found)),
         Section(
@@ -161,7 +160,7 @@ def plots(found: JudgesExamined, language: str = "en") -> dict[str, str]:
 
     More lines by margin than one plot can tell apart are in further plots: by-margin-2.svg and so on.
     """
-    w = _words(language)
+    w = in_language(_WORDS, language)
     shown = list(found.judges.items())[:_MOST_ROWS]
     fits = [(name, one.fit) for name, one in shown if one.fit is not None]
     lenient = [Dot(name, fit.leniency.value, fit.leniency.low, fit.leniency.high) for name, fit in fits]
@@ -200,7 +199,7 @@ def plots(found: JudgesExamined, language: str = "en") -> dict[str, str]:
 
 def as_markdown(found: JudgesExamined, store: str, language: str = "en") -> str:
     """judges.md."""
-    text = [f"# {_words(language)['title']}: {cell(store)}", ""]
+    text = [f"# {in_language(_WORDS, language)['title']}: {cell(store)}", ""]
     for section in sections(found, language):
         text += [f"## {section.title}", ""]
         text += [cell(section.note), ""] if section.note else []
@@ -212,7 +211,7 @@ def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
     """judges.html: one file that anyone can open. No script is in it."""
     from coig_p.report.templating import environment
 
-    w = _words(language)
+    w = in_language(_WORDS, language)
     return str(
         environment()
         .get_template("judges_report.html.jinja")
@@ -234,12 +233,6 @@ def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
 
 
 _FITTED = ("offset", "leniency", "spread", "self-preference", "noise")
-
-
-def _words(language: str) -> dict[str, str]:
-    if language not in LANGUAGES:
-        raise UnknownNameError("language", language, LANGUAGES)
-    return {key: both[LANGUAGES.index(language)] for key, both in _WORDS.items()}
 
 
 def _refused(found: JudgesExamined) -> tuple[tuple[str, ...], ...]:

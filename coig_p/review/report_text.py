@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
-from coig_p.report.templating import environment
+from coig_p.report.sections import Section
+from coig_p.report.sections import as_page as sections_page
 from coig_p.review.accuracy import FEW, RIGHT, Accuracy, Weighted
 from coig_p.review.quality import Quality
 from coig_p.review.report_words import words
@@ -18,16 +17,6 @@ from coig_p.stats.reliability import Estimate, Reliability
 
 _MOST_NAMES = 12  # people and judges that a table has a column for
 _MOST_QUERIES = 20  # of triples that are listed
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, lines of text, and a table of texts, whose first column names its rows."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
 
 
 def sections(report: ReviewReport, language: str = "en") -> list[Section]:
@@ -54,10 +43,7 @@ def as_markdown(report: ReviewReport, language: str = "en") -> str:
 
 def as_page(report: ReviewReport, language: str = "en") -> str:
     """The report as one HTML file without any script."""
-    style = (files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8")
-    head, *others = sections(report, language)
-    template = environment().get_template("review.html.jinja")
-    return str(template.render(lang=language, style=style, head=head, sections=others))
+    return sections_page(sections(report, language), language)
 
 
 # ------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from coig_p.report.sections import in_language
+
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Review {name} of {store}", "{store} 的人工评审：{name}"),
     "facts": (
@@ -178,6 +180,5 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def words(language: str) -> dict[str, str]:
-    """Every word in one language: "en" or "zh"."""
-    at = ("en", "zh").index(language)
-    return {name: both[at] for name, both in _WORDS.items()}
+    """All words of a language; UnknownNameError where it is none of LANGUAGES."""
+    return in_language(_WORDS, language)

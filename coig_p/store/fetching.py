@@ -93,6 +93,9 @@ def _coming(root: ObjectPath, sizes: Mapping[str, int]) -> Iterator[ObjectPath]:
 class _Coming:
     """Files of a folder that are fetched in their order, each once, when the one before was taken.
 
+    Not `in_order`: its results have one taker, and wait with their items for it. Here whichever thread counts asks by
+    name and holds its file alone, and a file that is waited for has the connection for itself.
+
     Attributes:
         pool: threads that fetch.
     """

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
-import subprocess
-import sys
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 
 import datasets
 import pytest
+from commands import run_code
 from datasets import iterable_dataset, load_dataset
 from datasets.distributed import split_dataset_by_node
 from epochs import ENDS_BELOW_TAKE, EPOCHS, WAYS, Row, at, load, mapped, takes, text
@@ -164,10 +162,7 @@ if __name__ == "__main__":
 
 def test_worker_processes_follow_the_epochs(store: Path, orders: dict[int, list[Row]]) -> None:
     pytest.importorskip("torch", reason="needs torch")
-    done = subprocess.run(
-        [sys.executable, "-c", WORKERS, str(store)], capture_output=True, text=True, check=False, env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_code(WORKERS, store)
     found = json.loads(done.stdout)
     for persistent in (False, True):
         seen = {epoch: list(map(tuple, found[f"{persistent} {epoch}"])) for epoch in (0, 1, 2)}

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 import datasets
 import pytest
+from commands import run_code
 from datasets import iterable_dataset, load_dataset
 from datasets.distributed import split_dataset_by_node
 from epochs import ENDS_BELOW_TAKE, WAYS, Row, at, keeps, load, mapped, takes, text, with_length
@@ -122,14 +120,7 @@ print(json.dumps(list(stream)))
 def test_a_fresh_process_goes_on(store: Path, orders: dict[int, list[Row]]) -> None:
     stream = at(2, load(store).map(mapped))
     seen = list(islice(iter(stream), 40))
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH, str(store), json.dumps(stream.state_dict())],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"USE_TORCH": "0"},
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_code(FRESH, store, json.dumps(stream.state_dict()), USE_TORCH="0")
     assert seen + json.loads(done.stdout) == with_length(orders[2])
 
 

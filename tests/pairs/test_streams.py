@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections import Counter
 from copy import deepcopy
 from functools import partial
@@ -16,6 +13,7 @@ from typing import Any
 
 import datasets
 import pytest
+from commands import run_code
 from datasets import load_dataset
 from datasets.distributed import split_dataset_by_node
 from make import make_store
@@ -251,14 +249,7 @@ def test_a_real_data_loader_with_workers(store: Path, pairs: list[Row]) -> None:
     """As many ranks and workers of each as there are shards, or fewer; one process, since torch takes long to come."""
     shared = [(2, 2), (3, 1)]
     pytest.importorskip("torch", reason="needs torch")
-    done = subprocess.run(
-        [sys.executable, "-c", LOADER, str(store), json.dumps(shared)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_code(LOADER, store, json.dumps(shared))
     found = [Counter(map(tuple, json.loads(line))) for line in done.stdout.splitlines()]
     assert found == [Counter(map(key, math_of(pairs)))] * len(shared)
 

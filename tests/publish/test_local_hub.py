@@ -7,15 +7,15 @@ import importlib.util
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import huggingface_hub.constants
 import pytest
+from commands import run_code
 from faults import REPO
+from hub_calls import hub_environment
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
@@ -64,19 +64,8 @@ print(json.dumps([here, len(map_style), map_style[1999]["text"]]))
     with XetHub(tmp_path / "hub", ACCOUNTS, part_size=50_000, handler=XetHandler).serving() as hub:
 
         def run(home: str, code: str) -> str:
-            given = {"HF_HOME": str(tmp_path / home), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
-            given |= {"HF_HUB_DISABLE_XET": "0" if xet else "1", "TOKEN": TOKEN, "NO_PROXY": "127.0.0.1,localhost"}
-            given["USE_TORCH"] = "0"  # streaming imports torch where it is installed, two seconds for nothing
-            done = subprocess.run(
-                [sys.executable, "-c", code, str(folder)],
-                capture_output=True,
-                text=True,
-                env=os.environ | given,
-                timeout=300,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            given = {"HF_HUB_DISABLE_XET": "0" if xet else "1", "TOKEN": TOKEN}
+            return run_code(code, folder, **hub_environment(hub.endpoint, tmp_path / home) | given).stdout
 
         run("up", up)
         sent = {at.path.split("?")[0] for at in hub.requests if at.method == "PUT"}

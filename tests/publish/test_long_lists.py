@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import run_code
 from faults import REPO, FaultyHub
+from hub_calls import hub_environment
 from make import twin
 from making import count_footers
 from releasing import to_release
@@ -108,16 +107,8 @@ def test_it_is_loaded_by_the_files_of_its_domain(hub: FaultyHub, releases: tuple
     wanted = load_dataset(domain, data_dir=str(store.path), split="train", cache_dir=str(tmp_path / "cache")).to_list()
     own = {file.path for file in store.manifest.files if file.role == "data" and file.domain == domain}
     assert len(own) < len(store.manifest.data_files())
-    environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "NO_PROXY": "127.0.0.1"}
-    environment |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     hub.requests.clear()
-    said = subprocess.run(
-        [sys.executable, "-c", LOADING, domain, REPO],
-        env=os.environ | environment,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    said = run_code(LOADING, domain, REPO, **hub_environment(hub.endpoint, tmp_path / "home"))
     assert [json.loads(line) for line in said.stdout.splitlines()] == [wanted, wanted]
     asked = [at.path for at in hub.requests]
     # A stream has the stock file system list the folder of the domain; nobody lists the repository.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +12,9 @@ from typing import Any
 import huggingface_hub
 import huggingface_hub.constants
 import pytest
+from commands import run_code
 from faults import REPO
+from hub_calls import hub_environment
 from make import make_rows, make_store
 from making import change_card, count_footers, listed, make_release, write_manifest
 from oracle import oracle_pairs
@@ -88,16 +87,7 @@ for options in json.loads(sys.argv[1]):
 
 def load(home: Path, hub: LocalHub, *calls: dict[str, Any], **environment: str) -> list[Any]:
     """The rows of each load_dataset call, made in a process of its own: the Hub is read on import."""
-    given = {"HF_HOME": str(home), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-    given["USE_TORCH"] = "0"  # streaming imports torch where it is installed, two seconds for nothing
-    done = subprocess.run(
-        [sys.executable, "-c", LOADING, json.dumps(calls)],
-        capture_output=True,
-        text=True,
-        env=os.environ | given | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_code(LOADING, json.dumps(calls), **hub_environment(hub.endpoint, home) | environment)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import run_code
 from datasets import load_dataset, load_dataset_builder
 from huggingface_hub import DatasetCard
 from make import completed, make_store, twin
@@ -53,14 +51,7 @@ for name in names:
 def test_the_stock_library_alone_loads_every_config_row_for_row(released: Store) -> None:
     rows = twin()
     names = ["math", "chat", "math-raw", "chat-raw", None]
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, json.dumps([str(released.path), names])],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"USE_TORCH": "0"},  # streaming imports torch where it is installed, two seconds for nothing
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_code(LOAD, json.dumps([str(released.path), names]), USE_TORCH="0")  # importing it takes two seconds
     math, chat, math_raw, chat_raw, every = map(json.loads, done.stdout.splitlines())
     assert math == oracle_pairs([row for row in rows if row["domain"] == "math"], threshold=2)
     assert chat == oracle_pairs([row for row in rows if row["domain"] == "chat"], threshold=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from coig_p.annotate.asking.request import Messages
 from coig_p.annotate.sources import check_parameters
 from coig_p.annotate.tables import check_keys, load_table, read_table
 from coig_p.errors import UsageError
+
+
+def check_asking(asks: int, max_cost: Decimal | None, most_invalid: float) -> None:
+    """Raise UsageError where an endpoint cannot be asked so often, for so much, or with such a share unread."""
+    if not 1 <= asks <= 20:
+        raise UsageError(f"asks = {asks}: use 1 to 20")
+    if max_cost is not None and max_cost < 0:
+        raise UsageError(f"max_cost = {max_cost}: use 0 or more")
+    if not 0 <= most_invalid <= 1:
+        raise UsageError(f"most_invalid = {most_invalid:g}: use a share from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

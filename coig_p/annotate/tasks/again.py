@@ -6,6 +6,8 @@ message behind it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Messages, assistant_message, user_message
 
@@ -42,10 +44,23 @@ def judged_again(
         reason: why that is invalid.
         structured: whether the judgement is to be JSON.
     """
+    form = (_JSON if structured else _FORM).format(number=_HALF if half_points else _WHOLE)
+    return told_again(sent, message, reason, lacks=_LACKS, same=_SAME, form=form)
+
+
+def told_again(
+    sent: Messages, message: Message, reason: str, *, lacks: Mapping[str, str], same: Mapping[str, str], form: str
+) -> list[Messages]:
+    """The same of any judgement.
+
+    Args:
+        lacks: what a judgement lacks, by the reason for which it is invalid; "empty" and "none" are among them.
+        same: reasons that are told as another one.
+        form: how it is to be written.
+    """
     text, _ = usable_text(message)
     said = _CUT if message.cut else _NOTHING if text is None else text
-    form = (_JSON if structured else _FORM).format(number=_HALF if half_points else _WHOLE)
-    lacks = reason.partition(":")[0]
-    lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
-    words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]
+    why = reason.partition(":")[0]
+    why = same.get(why, why if why in lacks else "empty" if text is None else "none")
+    words = [lacks[why], *(other for other in lacks.values() if other != lacks[why])]
     return [(*sent, assistant_message(said), user_message(each + form)) for each in words]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.aligning.asking import AskOptions, approve, ask_options, check_named, is_address, run
+from coig_p.cli.aligning.asking import AlignOptions, align_options, run
+from coig_p.cli.annotate.alone import check_model, is_address
 from coig_p.cli.tree import command
 
 
@@ -34,7 +35,7 @@ from coig_p.cli.tree import command
 @click.option("--key-env", metavar="NAME", help="The variable that holds the key of that address.")
 @click.option("--official", is_flag=True, help="As COIG-P's own run: temperature 1.0, 2,000 tokens, cut answers count.")
 @click.option("--keep-cut", is_flag=True, help="An answer that was cut at max_tokens counts as it is.")
-@ask_options("answers")
+@align_options("answers", "--endpoint")
 def answer(
     data: Path,
     references: Path | None,
@@ -43,7 +44,7 @@ def answer(
     key_env: str | None,
     official: bool,
     keep_cut: bool,
-    given: AskOptions,
+    given: AlignOptions,
 ) -> None:
     """Have a model answer AlignBench or MT-Bench-zh; run again, it goes on where it ended.
 
@@ -57,12 +58,12 @@ def answer(
     from coig_p.evaluate.align.answering import Asking, answerer_at, load_answerer
     from coig_p.evaluate.align.benchmarks import read_benchmark
 
-    check_named("--endpoint", endpoint, model, key_env, "--model")
+    check_model("--endpoint", endpoint, model, key_env, "--model")
     if is_address(endpoint):
         answerer = answerer_at(endpoint, str(model), key_env, official=official)
     else:
         answerer = load_answerer(endpoint, official=official)
-    approve("--endpoint", answerer.path, answerer.wishes, given)
+    given.approve("--endpoint", answerer.path, answerer.wishes)
     benchmark = read_benchmark(data, references)
     asking = Asking(benchmark, answerer, keep_cut, official)
     header = {"model": answerer.describe(), "options": asking.options()}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.aligning.asking import AskOptions, approve, ask_options, check_named, is_address, run
+from coig_p.cli.aligning.asking import AlignOptions, align_options, run
+from coig_p.cli.annotate.alone import check_model, is_address
 from coig_p.cli.tree import command
 
 
@@ -28,9 +29,9 @@ from coig_p.cli.tree import command
     metavar="DIR",
     help="A folder of templates in place of the package's, where --judge is an address; a file has them in [judge].",
 )
-@ask_options("results")
+@align_options("results", "--judge")
 def judge(
-    answers: Path, judge_: str, judge_model: str | None, key_env: str | None, prompts: Path | None, given: AskOptions
+    answers: Path, judge_: str, judge_model: str | None, key_env: str | None, prompts: Path | None, given: AlignOptions
 ) -> None:
     """Have a judge score ANSWERS, a folder of coigp align answer; run again, it goes on where it ended.
 
@@ -46,14 +47,14 @@ def judge(
     from coig_p.evaluate.align.judging import Judging
     from coig_p.reward.judging.config import judge_at, load_judge
 
-    check_named("--judge", judge_, judge_model, key_env, "--judge-model")
+    check_model("--judge", judge_, judge_model, key_env, "--judge-model")
     if is_address(judge_):
         one = replace(judge_at(judge_, str(judge_model), key_env), prompts=prompts)
     elif prompts is not None:
         raise click.UsageError(f"--prompts: {judge_} says it itself: prompts of [judge]. Leave it out.")
     else:
         one = load_judge(judge_)
-    approve("--judge", one.path, one.wishes, given)
+    given.approve("--judge", one.path, one.wishes)
     kept = read_kept(answers, ANSWERS)
     judging = Judging.of(kept, one)
     header = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import check_apart, json_text, one_line, say, table
+from coig_p.cli.options import as_json, language_option, overwrite_option
+from coig_p.cli.screen import check_apart, json_text, one_line, print_sections, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
@@ -23,7 +23,7 @@ from coig_p.core.text import counted, printable
 @click.option("--official", is_flag=True, help="Also as the benchmark's own code counts, where -1 enters the mean.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page, with a plot.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @click.option(
     "--check",
     "check",
@@ -80,12 +80,7 @@ def report(
     if json_:
         click.echo(json_text({**({} if html is None else {"html": str(html)}), **found.to_dict()}))
         return
-    for at, section in enumerate(sections(found, language)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(found, language))
     if html is not None:
         say(f"wrote {printable(str(html))}")
 

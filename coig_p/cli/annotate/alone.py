@@ -1,9 +1,9 @@
-"""What commands share that ask one endpoint a list of things: estimates, a yes to paying again, what is left."""
+"""What commands share that ask one endpoint a list of things: options, a yes to paying again, what is left."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import wraps
@@ -21,17 +21,15 @@ from coig_p.core.text import counted, printable
 if TYPE_CHECKING:
     from coig_p.annotate.alone.endpoint import LoneEndpoint
     from coig_p.annotate.alone.running import Asked, Estimate, Work
+    from coig_p.annotate.trust import Wish
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class EndpointOptions:
-    """What was said about the endpoint that is asked, option by option."""
+class AskOptions:
+    """What was said about a run through a ledger, option by option."""
 
-    endpoint: str
-    model: str | None
-    key_env: str | None
     ledger: Path | None
     estimate: bool
     max_cost: float | None
@@ -41,32 +39,31 @@ class EndpointOptions:
     trust: bool
     allow: tuple[str, ...]
 
-    def open(self) -> LoneEndpoint:
-        """The endpoint, once somebody said yes to what its file asks for.
+    def ledger_of(self, out: Path) -> Path:
+        """Its folder, which stands beside what is written where none is named."""
+        return self.ledger or out.with_name(f"{out.name}.ledger")
 
-        Raises:
-            UsageError: nobody did; or it cannot be.
+    def approve(self, option: str, path: Path | None, wishes: Sequence[Wish]) -> None:
+        """Have somebody say yes to what a file asks for.
+
+        Args:
+            option: that names the file, or an address.
+            path: of the file; None for an address, which was typed by hand and is meant, but for what is meant only
+                where it is named.
         """
-        from coig_p.annotate.alone.endpoint import endpoint_at, load_endpoint
-        from coig_p.annotate.trust import asked_by, check_named
+        from coig_p.annotate.trust import check_named
 
-        if self.endpoint.lower().startswith(("http://", "https://")):
-            if self.model is None:
-                raise click.UsageError("--endpoint names an address: say with --model which model to ask there.")
-            found = endpoint_at(self.endpoint, self.model, self.key_env, {})
-            path = Path("--endpoint")  # typed by hand, and meant; but for what is meant only where it is named
-            check_named([wish for wish in asked_by(path, [found], {}) if wish.name], self.allow, path)
-            return found
-        for name, value in (("--model", self.model), ("--key-env", self.key_env)):
-            if value is not None:
-                raise click.UsageError(f"{name}: only where --endpoint is an address; a file says it. Leave it out.")
-        path = Path(self.endpoint)
-        found = load_endpoint(path)
-        approve_wishes(path, asked_by(path, [found], {}), self.trust, self.allow)
-        return found
+        if path is not None:
+            approve_wishes(path, wishes, self.trust, self.allow)
+        else:
+            check_named([wish for wish in wishes if wish.name], self.allow, Path(option))
 
-    def ask(self, work: Work, ledger: Path, json_: bool) -> Asked:
-        """Ask within these limits, with a yes to paying again where that has to be."""
+    def ask(self, work: Work, ledger: Path, json_: bool, max_cost: int | None = None) -> Asked:
+        """Ask within these limits, with a yes to paying again where that has to be.
+
+        Args:
+            max_cost: the file's, which --max-cost takes the place of.
+        """
         from coig_p.annotate.alone.running import ask, estimate
         from coig_p.annotate.asking.costs import MONEY
 
@@ -75,54 +72,123 @@ class EndpointOptions:
             return ask(
                 work,
                 ledger,
-                max_cost=None if self.max_cost is None else int(Decimal(str(self.max_cost)) * MONEY),
+                max_cost=max_cost if self.max_cost is None else int(Decimal(str(self.max_cost)) * MONEY),
                 max_seconds=None if self.max_hours is None else self.max_hours * 3600,
                 say=say,
                 watch=watch,
             )
 
 
-def endpoint_options(command: Command) -> Command:
-    """Options of an endpoint; the command gets them as one, `given`."""
+def ask_options(whom: str, partial: str, cost: str = " Default: the file's.") -> tuple[Callable[[Any], Any], ...]:
+    """The options of AskOptions, but those of `trusting`.
 
-    @wraps(command)
-    def collected(*args: Any, **kwargs: Any) -> Any:
-        said = {option.name: kwargs.pop(option.name) for option in fields(EndpointOptions)}
-        return command(*args, given=EndpointOptions(**said), **kwargs)
+    Args:
+        whom: the option that names who is asked.
+        partial: what --partial does.
+        cost: what bounds the cost without --max-cost.
+    """
+    return (
+        click.option(
+            "--ledger",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help=f"Where all that {whom} was asked is kept, so that nothing is paid twice. Default: beside --out, with "
+            ".ledger behind its name.",
+        ),
+        click.option(
+            "--estimate", is_flag=True, help=f"Say what is left to ask {whom} and what it costs; ask nothing."
+        ),
+        click.option(
+            "--max-cost",
+            type=Finite(min=0),
+            metavar="N",
+            help=f"Most that all runs of the ledger may cost, in the currency of the prices.{cost}",
+        ),
+        click.option(
+            "--max-hours", type=Finite(min=0), metavar="H", help=f"Ask {whom} nothing more after so many hours."
+        ),
+        click.option("--partial", is_flag=True, help=partial),
+        yes_option,
+    )
 
-    found: Any = trusting(collected)
-    for option in reversed(_OPTIONS):
-        found = option(found)
-    return found  # type: ignore[no-any-return]
+
+def as_one(kind: type[AskOptions], name: str, options: Iterable[Callable[[Any], Any]]) -> Callable[[Command], Command]:
+    """Add these options and those of `trusting`; the command gets them as one of this kind, under this name."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def collected(*args: Any, **kwargs: Any) -> Any:
+            said = {option.name: kwargs.pop(option.name) for option in fields(kind)}
+            return command(*args, **{name: kind(**said)}, **kwargs)
+
+        found: Any = trusting(collected)
+        for option in reversed(tuple(options)):
+            found = option(found)
+        return found  # type: ignore[no-any-return]
+
+    return decorate
 
 
-_OPTIONS = (
-    click.option(
-        "--endpoint",
-        required=True,
-        metavar="FILE|URL",
-        help="Who is asked: a TOML file with a table [endpoint], or the address of an OpenAI-compatible server, with "
-        "--model.",
+def is_address(text: str) -> bool:
+    """Whether an endpoint is named by its address, not by a file."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def check_model(option: str, text: str, model: str | None, key_env: str | None, model_option: str) -> None:
+    """Raise UsageError where a model is not named for an address, or is for a file."""
+    if is_address(text):
+        if model is None:
+            raise click.UsageError(f"{option} names an address: say with {model_option} which model to ask there.")
+        return
+    for name, value in ((model_option, model), ("--key-env", key_env)):
+        if value is not None:
+            raise click.UsageError(f"{name}: only where {option} is an address; a file says it itself. Leave it out.")
+
+
+@dataclass(frozen=True)
+class EndpointOptions(AskOptions):
+    """The same, and which endpoint is asked."""
+
+    endpoint: str
+    model: str | None
+    key_env: str | None
+
+    def open(self) -> LoneEndpoint:
+        """The endpoint, once somebody said yes to what its file asks for.
+
+        Raises:
+            UsageError: nobody did; or it cannot be.
+        """
+        from coig_p.annotate.alone.endpoint import endpoint_at, load_endpoint
+        from coig_p.annotate.trust import asked_by
+
+        check_model("--endpoint", self.endpoint, self.model, self.key_env, "--model")
+        path = None if is_address(self.endpoint) else Path(self.endpoint)
+        if path is None:
+            found = endpoint_at(self.endpoint, str(self.model), self.key_env, {})
+        else:
+            found = load_endpoint(path)
+        self.approve("--endpoint", path, asked_by(path or Path("--endpoint"), [found], {}))
+        return found
+
+
+endpoint_options = as_one(
+    EndpointOptions,
+    "given",
+    (
+        click.option(
+            "--endpoint",
+            required=True,
+            metavar="FILE|URL",
+            help="Who is asked: a TOML file with a table [endpoint], or the address of an OpenAI-compatible server, "
+            "with --model.",
+        ),
+        click.option("--model", metavar="NAME", help="The model to ask at the address of --endpoint."),
+        click.option("--key-env", metavar="NAME", help="The variable that holds the key of that address."),
+        *ask_options("--endpoint", "Write what there is, also where some were left unanswered.", cost=""),
     ),
-    click.option("--model", metavar="NAME", help="The model to ask at the address of --endpoint."),
-    click.option("--key-env", metavar="NAME", help="The variable that holds the key of that address."),
-    click.option(
-        "--ledger",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Where it is kept what was asked, so that nothing is paid twice. Default: beside --out, with .ledger.",
-    ),
-    click.option("--estimate", is_flag=True, help="Say what is left to ask and what it costs; ask nothing."),
-    click.option(
-        "--max-cost",
-        type=Finite(min=0),
-        metavar="N",
-        help="Most that all runs of the ledger may cost, in the currency of the prices.",
-    ),
-    click.option("--max-hours", type=Finite(min=0), metavar="H", help="Ask nothing more after so many hours."),
-    click.option("--partial", is_flag=True, help="Write what there is, also where some were left unanswered."),
-    yes_option,
 )
+"""Options of an endpoint; the command gets them as one, `given`."""
 
 
 def print_estimate(found: Estimate, who: str, name: str, json_: bool) -> None:

@@ -166,7 +166,7 @@ def grow(
     check_place(out, overwrite=overwrite or given.estimate)
     if file is not None and out.exists() and out.samefile(file):
         raise click.UsageError(f"--out {out} is FILE, which stays as it is: name another file.")
-    ledger = given.ledger or out.with_name(f"{out.name}.ledger")
+    ledger = given.ledger_of(out)
     check_ledger(ledger)
     endpoint = given.open()
     growing = Growing(tree, endpoint, texts, config, about)

@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import check_apart, json_text, one_line, say, table
+from coig_p.cli.options import as_json, language_option, overwrite_option
+from coig_p.cli.screen import check_apart, json_text, print_sections, say
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -37,7 +37,7 @@ from coig_p.core.text import printable
     "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as Markdown, leaderboard first."
 )
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also write its plot, as SVG.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @overwrite_option("a file that is there")
 @as_json
 def report(
@@ -92,11 +92,6 @@ def report(
     if json_:
         click.echo(json_text({**{name: str(path) for name, path in files.items()}, **found.to_dict()}))
         return
-    for at, section in enumerate(sections(found, language, power=power)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(found, language, power=power))
     for path in files.values():
         say(f"wrote {printable(str(path))}")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.options import as_json, language_option, overwrite_option
 from coig_p.cli.paths import Place
-from coig_p.cli.screen import json_text, one_line, say, table
+from coig_p.cli.screen import json_text, print_sections, say
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -23,7 +23,7 @@ from coig_p.core.text import printable
 )
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a page.")
 @click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as Markdown.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the report.")
+@language_option("Of the report.")
 @overwrite_option("a file that is there")
 @as_json
 def report(
@@ -64,12 +64,7 @@ def report(
         files = {name: str(path) for name, path in (("html", html), ("markdown", markdown)) if path is not None}
         click.echo(json_text({"review": str(review), **files, **found.to_dict()}))
         return
-    for at, section in enumerate(sections(found, language)):
-        click.echo(("\n" if at else "") + one_line(section.title))
-        for line in section.lines:
-            click.echo(one_line(line))
-        if section.rows:
-            click.echo(table(section.header, section.rows))
+    print_sections(sections(found, language))
     for path in (html, markdown):
         if path is not None:
             say(f"wrote {printable(str(path))}")

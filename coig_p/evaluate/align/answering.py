@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from coig_p.annotate.alone.endpoint import LoneEndpoint, endpoint_at, endpoint_of
+from coig_p.annotate.alone.endpoint import LoneEndpoint, check_asking, endpoint_at, endpoint_of
 from coig_p.annotate.alone.running import Work
 from coig_p.annotate.alone.said import Said, said_to
 from coig_p.annotate.asking.costs import MONEY, max_tokens
@@ -68,12 +68,7 @@ class _AnswerTable:
     most_invalid: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.asks <= 20:
-            raise UsageError(f"asks = {self.asks}: use 1 to 20")
-        if self.max_cost is not None and self.max_cost < 0:
-            raise UsageError(f"max_cost = {self.max_cost}: use 0 or more")
-        if not 0 <= self.most_invalid <= 1:
-            raise UsageError(f"most_invalid = {self.most_invalid:g}: use a share from 0 to 1")
+        check_asking(self.asks, self.max_cost, self.most_invalid)
 
 
 def load_answerer(path: str | Path, *, official: bool = False) -> Answerer:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 from coig_p.core.svg import Dot, dots, signed
-from coig_p.errors import UnknownNameError
 from coig_p.evaluate.align.kinds import ALIGNBENCH, CATEGORIES
 from coig_p.evaluate.align.reporting import AlignReport, Model, Score
-from coig_p.report.templating import environment
-from coig_p.reward.bench.report_text import Section
+from coig_p.report.sections import Section, in_language
+from coig_p.report.sections import as_page as sections_page
 
-LANGUAGES = ("en", "zh")
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("{kind}: {name}", "{kind}：{name}"),
     "facts": (
@@ -79,14 +75,8 @@ _NAMES = {"alignbench": "AlignBench", "mt-bench-zh": "MT-Bench-zh"}
 
 
 def words(language: str) -> dict[str, str]:
-    """All words of a language.
-
-    Raises:
-        UnknownNameError: a language that is none of LANGUAGES.
-    """
-    if language not in LANGUAGES:
-        raise UnknownNameError("language", language, LANGUAGES)
-    return {key: both[LANGUAGES.index(language)] for key, both in _WORDS.items()}
+    """All words of a language; UnknownNameError where it is none of LANGUAGES."""
+    return in_language(_WORDS, language)
 
 
 def sections(report: AlignReport, language: str = "en") -> list[Section]:
@@ -97,8 +87,6 @@ def sections(report: AlignReport, language: str = "en") -> list[Section]:
 
 def as_page(report: AlignReport, language: str = "en") -> str:
     """The report as one HTML file, with its plot and without any script."""
-    style = (files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8")
-    head, *others = sections(report, language)
     w = words(language)
     rows = [
         Dot(one.name, one.overall.mean, one.overall.low, one.overall.high)
@@ -107,9 +95,7 @@ def as_page(report: AlignReport, language: str = "en") -> str:
     ]
     title = w["plot"].format(name=report.benchmark["name"])
     plot = dots(title, rows, low=1, high=10, percent=False, axis=w["plot-axis"], empty=w["none"])
-    plots = [{"alt": w["plot-axis"], "data": b64encode(plot.encode()).decode()}]
-    template = environment().get_template("review.html.jinja")
-    return str(template.render(lang=language, style=style, head=head, sections=others, plots=plots))
+    return sections_page(sections(report, language), language, {w["plot-axis"]: plot})
 
 
 def _head(report: AlignReport, w: Mapping[str, str]) -> Section:

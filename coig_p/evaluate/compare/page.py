@@ -32,7 +32,7 @@ def all_files(found: SideBySide, language: str = "en") -> dict[str, str]:
     """Every file of a folder, by name.
 
     Raises:
-        UnknownNameError: a language that is none of `coig_p.evaluate.compare.words.LANGUAGES`.
+        UnknownNameError: a language that is none of `coig_p.report.sections.LANGUAGES`.
     """
     return {
         PAGE: as_page(found, language),

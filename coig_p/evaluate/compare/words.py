@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coig_p.errors import UnknownNameError
-
-LANGUAGES = ("en", "zh")
+from coig_p.report.sections import in_language
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Stores side by side", "数据仓库对比"),
@@ -124,11 +122,5 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def words(language: str) -> dict[str, str]:
-    """Every word of a language, by its key.
-
-    Raises:
-        UnknownNameError: a language that is none of LANGUAGES.
-    """
-    if language not in LANGUAGES:
-        raise UnknownNameError("language", language, LANGUAGES)
-    return {key: both[LANGUAGES.index(language)] for key, both in _WORDS.items()}
+    """All words of a language; UnknownNameError where it is none of LANGUAGES."""
+    return in_language(_WORDS, language)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from importlib.resources import files
 
 from coig_p.core.svg import signed
 from coig_p.evaluate.experiment.spread import Difference, Number
 from coig_p.evaluate.experiment.table import Row, Table
 from coig_p.evaluate.experiment.words import words
-from coig_p.report.templating import environment
-from coig_p.reward.bench.report_text import Section
+from coig_p.report.sections import Section
+from coig_p.report.sections import as_page as sections_page
 
 _Words = Mapping[str, str]
 COLUMNS = (
@@ -38,10 +37,7 @@ def sections(table: Table, language: str = "en") -> list[Section]:
 
 def as_page(table: Table, language: str = "en") -> str:
     """The table as one HTML file, without any script."""
-    style = (files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8")
-    head, *others = sections(table, language)
-    template = environment().get_template("review.html.jinja")
-    return str(template.render(lang=language, style=style, head=head, sections=others))
+    return sections_page(sections(table, language), language)
 
 
 def as_csv(table: Table) -> str:

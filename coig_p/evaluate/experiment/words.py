@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coig_p.errors import UnknownNameError
-
-LANGUAGES = ("en", "zh")
+from coig_p.report.sections import in_language
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Experiment {name}", "实验：{name}"),
@@ -63,11 +61,5 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def words(language: str) -> dict[str, str]:
-    """All words of a language.
-
-    Raises:
-        UnknownNameError: a language that is none of LANGUAGES.
-    """
-    if language not in LANGUAGES:
-        raise UnknownNameError("language", language, LANGUAGES)
-    return {key: both[LANGUAGES.index(language)] for key, both in _WORDS.items()}
+    """All words of a language; UnknownNameError where it is none of LANGUAGES."""
+    return in_language(_WORDS, language)

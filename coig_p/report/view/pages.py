@@ -16,12 +16,13 @@ from coig_p.core.text import printable
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
 from coig_p.report.one_query import OneQuery, Place, place_of, read_query
+from coig_p.report.sections import LANGUAGES
 from coig_p.report.templating import environment
 from coig_p.report.view.difference import differences
 from coig_p.report.view.index import Index
 from coig_p.report.view.judged import judges_tables
 from coig_p.report.view.selecting import ORDERS, Look, found_places, listed
-from coig_p.report.view.words import LANGUAGES, words
+from coig_p.report.view.words import words
 from coig_p.store.store import CALIBRATION
 from coig_p.validation.findings import tally
 

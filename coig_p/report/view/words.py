@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LANGUAGES = ("en", "zh")
+from coig_p.report.sections import LANGUAGES
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "overview": ("Overview", "概览"),

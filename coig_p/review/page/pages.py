@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from coig_p.report.sections import LANGUAGES
 from coig_p.report.templating import environment
-from coig_p.report.view.words import LANGUAGES
 from coig_p.review.page.desk import ANSWERED, OPEN, SKIPPED, Identity, Sheet, Task
 from coig_p.review.page.forms import PLACES, fields_from
 from coig_p.review.page.words import words

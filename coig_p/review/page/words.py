@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coig_p.report.view.words import LANGUAGES
+from coig_p.report.sections import LANGUAGES
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "review": ("Review", "人工评审"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
 from coig_p.core.svg import Dot, signed
 from coig_p.report.figures import accuracy_plot
-from coig_p.report.templating import environment
+from coig_p.report.sections import Section
+from coig_p.report.sections import as_page as sections_page
 from coig_p.reward.bench.metrics import Accuracy, Estimate
 from coig_p.reward.bench.outcomes import RULES
 from coig_p.reward.bench.presets import OVERALL
@@ -20,16 +18,6 @@ from coig_p.reward.bench.reporting import BenchReport, Scored
 
 _MOST_ROWS = 40  # of the plot
 _Words = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, lines of text, and a table of texts, whose first column names its rows."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
 
 
 def sections(report: BenchReport, language: str = "en", *, power: bool = False) -> list[Section]:
@@ -61,12 +49,8 @@ def as_markdown(report: BenchReport, language: str = "en", *, power: bool = Fals
 
 def as_page(report: BenchReport, language: str = "en", *, power: bool = False) -> str:
     """The report as one HTML file, with its plot and without any script."""
-    style = (files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8")
-    head, *others = sections(report, language, power=power)
-    w = words(language)
-    plot = {"alt": w["plot-axis"], "data": b64encode(as_plot(report, language).encode()).decode()}
-    template = environment().get_template("review.html.jinja")
-    return str(template.render(lang=language, style=style, head=head, sections=others, plots=[plot]))
+    plot = {words(language)["plot-axis"]: as_plot(report, language)}
+    return sections_page(sections(report, language, power=power), language, plot)
 
 
 def as_plot(report: BenchReport, language: str = "en") -> str:

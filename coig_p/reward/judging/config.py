@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from coig_p.annotate.alone.endpoint import LoneEndpoint, endpoint_at, endpoint_of
+from coig_p.annotate.alone.endpoint import LoneEndpoint, check_asking, endpoint_at, endpoint_of
 from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.prompts import Prompt, parse_prompt, read_prompt
 from coig_p.annotate.tables import check_keys, load_table, read_table
@@ -87,12 +87,7 @@ class _JudgeTable:
     prompts: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.asks <= 20:
-            raise UsageError(f"asks = {self.asks}: use 1 to 20")
-        if self.max_cost is not None and self.max_cost < 0:
-            raise UsageError(f"max_cost = {self.max_cost}: use 0 or more")
-        if not 0 <= self.most_invalid <= 1:
-            raise UsageError(f"most_invalid = {self.most_invalid:g}: use a share from 0 to 1")
+        check_asking(self.asks, self.max_cost, self.most_invalid)
 
 
 def load_judge(path: str | Path) -> Judge:

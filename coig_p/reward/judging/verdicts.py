@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID
 from coig_p.annotate.asking.message import Message, encodable, usable_text
-from coig_p.annotate.asking.request import Messages, Outcome, assistant_message, user_message
+from coig_p.annotate.asking.request import Messages, Outcome
 from coig_p.annotate.examples import called_example
+from coig_p.annotate.tasks.again import told_again
 from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.reward.judging.given import is_given, is_given_alone, refuses
 
@@ -141,8 +142,6 @@ def verdict_of(score: float) -> str:
     return next(verdict for verdict, known in SCORES.items() if known == score)
 
 
-_NOTHING = "（没有内容）"
-_CUT = "（没有写完）"
 # By the reason for which a judgement is invalid.
 _LACKS = {
     "cut": "上一次的评审没有写完就断了。请写得简短些。",
@@ -168,9 +167,4 @@ def asked_again(sent: Messages, message: Message, reason: str) -> list[Messages]
         message: its answer to that.
         reason: why that is invalid.
     """
-    text, _ = usable_text(message)
-    said = _CUT if message.cut else _NOTHING if text is None else text
-    lacks = reason.partition(":")[0]
-    lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
-    words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]
-    return [(*sent, assistant_message(said), user_message(each + _FORM)) for each in words]
+    return told_again(sent, message, reason, lacks=_LACKS, same=_SAME, form=_FORM)

@@ -18,7 +18,8 @@ from coig_p.errors import UnknownNameError
 from coig_p.evaluate.compare import CompareConfig, SideBySide, side_by_side
 from coig_p.evaluate.compare.page import FILES, all_files, as_csv, as_markdown, as_page, plots
 from coig_p.evaluate.compare.tables import sections
-from coig_p.evaluate.compare.words import LANGUAGES, words
+from coig_p.evaluate.compare.words import words
+from coig_p.report.sections import LANGUAGES
 
 HOSTILE = "<script>alert(1)</script>|\u202e=1+1\x1b[31m&`"
 
