@@ -27,7 +27,6 @@ from typing import Any
 import jobs
 
 import coig_p
-from coig_p.core.objects import as_path
 from coig_p.engine import local
 from coig_p.publish import pairing
 from coig_p.store import writing
@@ -40,11 +39,10 @@ _begin = local._begin
 
 @dataclass
 class Calls:
-    """How many calls there were, how many before the first thing was written, and how many before one was sent."""
+    """How many calls there were, and how many before the first thing was written."""
 
     number: int = 0
     before: int = 0
-    unsent: int = 0
 
 
 def _die() -> None:
@@ -66,8 +64,6 @@ def kill_at(number: int, end: Callable[[], object] = _die) -> Calls:
                 end()
             if not calls.before and frame.f_code.co_name == "atomic_directory":
                 calls.before = calls.number
-            if not calls.unsent and frame.f_code.co_name == "_upload":
-                calls.unsent = calls.number
 
     threading.setprofile(see)
     sys.setprofile(see)
@@ -205,16 +201,16 @@ def main() -> None:
     """See above. Each run is a fork: all is imported once, and nothing begun."""
     name, store, num_proc, *moments = sys.argv[1:]
     write_small_shards()
-    told: list[tuple[int, ...] | None] = []
+    told: list[tuple[int, int] | None] = []
     for number, out in zip(moments[::2], moments[1::2], strict=True):
         read, write = os.pipe()
         child = os.fork()
         if not child:
             calls = kill_at(int(number))
-            job_of(name)(Path(store), as_path(out), num_proc=int(num_proc))
+            job_of(name)(Path(store), Path(out), num_proc=int(num_proc))
             sys.setprofile(None)
             threading.setprofile(None)
-            os.write(write, json.dumps([calls.number, calls.before, calls.unsent]).encode())
+            os.write(write, json.dumps([calls.number, calls.before]).encode())
             os._exit(0)
         os.close(write)
         with os.fdopen(read, "rb") as stream:
