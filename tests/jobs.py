@@ -138,8 +138,7 @@ def _export(store: Path, out: Path, *, config: ExportConfig, **workers: Any) -> 
 
 def _import(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) -> Made:
     """Its shards are written by threads, whatever else there is."""
-    out.mkdir(parents=True, exist_ok=True)
-    raw = out / "rows.jsonl"
+    raw = store.with_name(f"{store.name}.jsonl")
     with raw.open("w", encoding="utf-8") as stream:
         for batch in Store.open(store).batches():
             for row in batch.to_pylist():

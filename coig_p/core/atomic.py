@@ -24,9 +24,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from coig_p.core.objects import ObjectPath, is_repository, is_url, url_of
+from coig_p.core.objects import ObjectPath, is_repository, is_url, server_of, url_of
 from coig_p.core.upload import upload_file, uploaded
-from coig_p.errors import UsageError, WorkersLost
+from coig_p.errors import RemoteError, UsageError, WorkersLost
 
 try:
     import fcntl
@@ -65,7 +65,7 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
         RemoteError: an object store cannot be reached, or refused.
     """
     if isinstance(target, ObjectPath):
-        with _staged(target) as folder:
+        with _staged(target, lasting=False) as folder:
             local = folder / target.name
             with local.open("wb") as stream:
                 yield stream
@@ -103,15 +103,17 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = False) -> Iterator[Path]:
+def atomic_directory(target: Path, last: str | None = None, *, resumed: str | None = None) -> Iterator[Path]:
     """Yield an empty directory that becomes `target` when the block ends without error.
 
     Args:
         target: also of an object store (see `coig_p.core.upload`), where nothing may be there before.
         last: the file in it that marks it as whole, needed for an object store.
-        resumed: the directory may hold what an earlier writer of `target` was stopped at, and no two write `target` at
-            a time (where there are locks, and the target is no object store). It is left for the next writer where
-            `keep` was called for it and then Ctrl-C, a signal or lost workers end the block; an error removes it.
+        resumed: a file of it, which tells what of it is finished. The directory may hold what an earlier writer of
+            `target` was stopped at, and no two write `target` at a time (where there are locks; with an object store,
+            on this machine). It is left for the next writer where `keep` was called for it and then Ctrl-C, a signal
+            or lost workers end the block, or an object store fails; an error removes it. The file is not sent to an
+            object store, so it can stay while others are.
 
     An existing `target` is exchanged for the new one in a single step where the system can
     (Linux, macOS), and otherwise moved aside for the moment between two renames.
@@ -125,7 +127,7 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = F
     if isinstance(target, ObjectPath):
         if last is None:
             raise UsageError(f"{target}: this is not written to an object store: choose a folder of this machine")
-        with _staged(target) as folder, uploaded(target, last, folder):
+        with _staged(target, lasting=resumed is not None) as folder, uploaded(target, last, folder, resumed):
             yield folder
         finished.append(target)
         return
@@ -135,8 +137,8 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = F
     prefix = _prefix(target)
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        lasting = _lasting_name(target) if resumed else None
-        _remove_leftovers(target.parent, prefix, () if resumed else (_lasting_name(target),))
+        lasting = _lasting_name(target) if resumed is not None else None
+        _remove_leftovers(target.parent, prefix, () if lasting else (_lasting_name(target),))
         lock = None if lasting is None else _taken_up(lasting, target)
         if lasting is not None and lock is not None:
             temporary = lasting
@@ -163,7 +165,7 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: bool = F
 
 
 def keep(temporary: Path, wanted: bool = True) -> None:
-    """Leave a directory of `atomic_directory(resumed=True)` to the next writer where this one is stopped from here on.
+    """Leave a directory of `atomic_directory(resumed=...)` to the next writer where this one is stopped from here on.
 
     One that was there before is left until it is said that it is not wanted. Without effect for one that nobody would
     find.
@@ -179,17 +181,16 @@ def leave(temporary: Path) -> None:
     _unfinished.pop(temporary, None)
 
 
-def is_kept(temporary: Path) -> bool:
-    """Whether it is left to the next writer."""
-    return temporary in _kept
-
-
-def _lasting_name(target: Path) -> Path:
-    """The temporary name that every resumable writer of a target uses."""
+def _lasting_name(target: Path | ObjectPath) -> Path:
+    """The temporary name that every resumable writer of a target uses; of an object store, of this user."""
+    if isinstance(target, ObjectPath):
+        place = f"{server_of(target)} {target} {os.geteuid() if fcntl else ''}"
+        told = hashlib.sha256(place.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir(), f"{_staged_prefix(target)}{told}{_LASTING}").absolute()
     return target.with_name(f".{target.name[:_NAME_SHOWN]}.{_told(target)}{_LASTING}").absolute()
 
 
-def _taken_up(temporary: Path, target: Path) -> int | None:
+def _taken_up(temporary: Path, target: Path | ObjectPath) -> int | None:
     """The lock of a directory of this name, which is made where it is not there; None where it cannot be ours alone.
 
     Raises:
@@ -208,6 +209,8 @@ def _taken_up(temporary: Path, target: Path) -> int | None:
             about = temporary.lstat()
             if not stat.S_ISDIR(about.st_mode) or not (made or about.st_uid == os.geteuid()):
                 return None  # somebody else's: what lies in it is not to be believed
+            if not made and isinstance(target, ObjectPath) and about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return None  # where temporary files lie anybody may write, and in it, too
             lock = _lock(temporary)
             if lock is None:  # no locks there
                 if made:
@@ -230,13 +233,16 @@ def _taken_up(temporary: Path, target: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _gone_after(temporary: Path, lock: int | None = None) -> Iterator[None]:
+def _gone_after(
+    temporary: Path, lock: int | None = None, stops: tuple[type[BaseException], ...] = STOPPED
+) -> Iterator[None]:
     """Remove what has the name of a temporary directory when the block ends, or the process by a signal.
 
     After an exchange that is the old directory, after an error the new one.
 
     Args:
         lock: that it has already.
+        stops: what ends the block and leaves it where it is to be kept.
     """
     _unfinished[temporary] = os.getpid()
     stopped = False
@@ -244,7 +250,7 @@ def _gone_after(temporary: Path, lock: int | None = None) -> Iterator[None]:
         if lock is None:
             lock = _lock(temporary)
         yield
-    except STOPPED:
+    except stops:
         stopped = temporary in _kept
         raise
     finally:
@@ -257,14 +263,30 @@ def _gone_after(temporary: Path, lock: int | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _staged(target: ObjectPath) -> Iterator[Path]:
-    """A local folder for what is on its way to an object store; those of killed processes are removed."""
-    parent, prefix = Path(tempfile.gettempdir()), f".coigp-{target.name[:_NAME_SHOWN]}."
+def _staged(target: ObjectPath, *, lasting: bool) -> Iterator[Path]:
+    """A local folder for what is on its way to an object store; those of killed processes are removed.
+
+    Args:
+        lasting: it may be there from an earlier writer of `target`, and is left to the next one where the store fails.
+    """
+    parent, prefix = Path(tempfile.gettempdir()), _staged_prefix(target)
+    temporary = _lasting_name(target) if lasting else parent
     with _naming(parent):
         _remove_leftovers(parent, prefix)
-        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=parent))
-    with _gone_after(temporary):
+        lock = _taken_up(temporary, target) if lasting else None
+        if lock is None:
+            temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=parent))
+    with _gone_after(temporary, lock, (*STOPPED, RemoteError)):
         yield temporary
+
+
+def _staged_prefix(target: ObjectPath) -> str:
+    return f".coigp-{target.name[:_NAME_SHOWN]}."
+
+
+def remove_staged(target: ObjectPath) -> None:
+    """Remove what is here of a run that was stopped, and was to go to a place where nothing can be written any more."""
+    _remove_leftovers(Path(tempfile.gettempdir()), _staged_prefix(target), (_lasting_name(target),))
 
 
 @contextlib.contextmanager

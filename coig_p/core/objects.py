@@ -314,6 +314,12 @@ def is_object(path: object) -> bool:
     return isinstance(path, ObjectPath)
 
 
+def server_of(path: ObjectPath) -> str:
+    """The address of the server that is asked for a path, where its client tells it: one URL names a place on each."""
+    meta = getattr(getattr(file_system(path), "s3", None), "meta", None)
+    return str(getattr(meta, "endpoint_url", ""))
+
+
 def options_of(protocol: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Those of a protocol: what is under its name, else all that is not under the name of another."""
     given = dict(storage_options or {})

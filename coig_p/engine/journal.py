@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from coig_p._version import __version__
-from coig_p.core.atomic import STOPPED, atomic_directory, clear_unplaced, is_kept, keep, leave
+from coig_p.core.atomic import STOPPED, atomic_directory, clear_unplaced, keep, leave
 from coig_p.core.code_hash import PACKAGE, code_hash
+from coig_p.core.objects import is_object
 from coig_p.core.strict_json import strict_json
 from coig_p.core.text import printable
 from coig_p.engine.local import Workers, in_order
-from coig_p.errors import UsageError
+from coig_p.errors import RemoteError, UsageError
 
 try:
     import fcntl
@@ -77,10 +78,18 @@ class Journal:
     Attributes:
         root: the directory.
         taken_up: tasks that an earlier run finished, as its journal has them.
+        is_sent: what the directory becomes is sent elsewhere when it is whole, which may be stopped, too.
     """
 
-    def __init__(self, root: Path, stream: IO[bytes] | None = None, known: Mapping[str, Done] | None = None) -> None:
-        self.root, self.taken_up = root, dict(known or {})
+    def __init__(
+        self,
+        root: Path,
+        stream: IO[bytes] | None = None,
+        known: Mapping[str, Done] | None = None,
+        *,
+        is_sent: bool = False,
+    ) -> None:
+        self.root, self.taken_up, self.is_sent = root, dict(known or {}), is_sent
         self._stream, self._done = stream, dict(self.taken_up)
         self._unasked = set(self.taken_up)
         keep(root, bool(known))
@@ -153,12 +162,22 @@ class Journal:
         self._unasked -= found
         return found
 
+    def remove(self, folder: Path) -> None:
+        """Remove a folder of files that no task of this run reads any more, whose name begins with a dot.
+
+        Where all is to be sent it stays until that is done, and stays here: a run that goes on from there would else
+        make these files again.
+        """
+        if not self.is_sent and folder.exists():
+            shutil.rmtree(folder)
+
     def clear(self) -> None:
         """Remove files of tasks that an earlier run finished and this one did not ask for: of other options, of rows
         that changed. So does the end of a run by itself; before it, whoever lists the directory."""
-        if self._unasked:
+        there = [task for task in self._unasked if any((self.root / name).exists() for name in self._done[task].files)]
+        if there:  # else they were put together to what is there
             words = "%s of the steps that a stopped run had done were of other options or rows: they are removed"
-            _logger.warning(words, f"{len(self._unasked):,}")
+            _logger.warning(words, f"{len(there):,}")
         asked = {name for task, done in self._done.items() if task not in self._unasked for name in done.files}
         for task in self._unasked:
             for path in (self.root / name for name in self._done[task].files.keys() - asked):
@@ -186,35 +205,43 @@ def resumable(target: Path, last: str | None, key: Mapping[str, Any]) -> Iterato
         OSError: as `atomic_directory`.
     """
     whole_key = json.loads(json.dumps({**key, "made by": made_by()}))
-    with atomic_directory(target, last, resumed=True) as root:
-        path = root / JOURNAL
-        if os.path.lexists(path) and not _is_file(path):
-            _remove(path)
-        with path.open("ab") as stream:
-            _lock(stream, root, target)
-            found = _read(path)
-            known = found.done if found is not None and found.key == whole_key else None
-            if found is not None and known is None:
-                words = "%s: what a run that was stopped had done is removed, since it was of %s"
-                _logger.warning(words, printable(str(target)), _differing(found.key, whole_key))
-            _clear(root, {JOURNAL, *(name for done in (known or {}).values() for name in done.files)})
-            if known is None:
-                stream.truncate(0)
-                _write(stream, {"format": FORMAT, "version": VERSION, "key": whole_key})
-            journal = Journal(root, stream, known)
-            if known:
-                words = "%s: going on where a run was stopped: up to %s of its steps are done, their files are compared"
-                _logger.warning(words, printable(str(target)), f"{len(known):,}")
-            try:
+    root = None
+    try:
+        with atomic_directory(target, last, resumed=JOURNAL) as root:
+            path = root / JOURNAL
+            if os.path.lexists(path) and not _is_file(path):
+                _remove(path)
+            with path.open("ab") as stream:
+                _lock(stream, root, target)
+                known = _known(path, stream, target, whole_key)
+                journal = Journal(root, stream, known, is_sent=is_object(target))
                 yield journal
-            except STOPPED:
-                if is_kept(root):
-                    words = "%s is not finished: the same command goes on from what is done. Else delete %s"
-                    _logger.warning(words, printable(str(target)), printable(str(root)))
-                raise
-        path.unlink()
-        journal.clear()
-        clear_unplaced(root)  # also of workers that lived a little longer than a run that was stopped
+            journal.clear()
+            clear_unplaced(root)  # also of workers that lived a little longer than a run that was stopped
+            if not journal.is_sent:
+                path.unlink()
+    except (*STOPPED, RemoteError):
+        if root is not None and root.exists():
+            words = "%s is not finished: the same command goes on from what is done. Else delete %s"
+            _logger.warning(words, printable(str(target)), printable(str(root)))
+        raise
+
+
+def _known(path: Path, stream: IO[bytes], target: Path, key: Mapping[str, Any]) -> dict[str, Done] | None:
+    """What a journal has of a run of the same key, whose files alone stay; None where there is none: it is begun."""
+    found = _read(path)
+    known = found.done if found is not None and found.key == key else None
+    if found is not None and known is None:
+        words = "%s: what a run that was stopped had done is removed, since it was of %s"
+        _logger.warning(words, printable(str(target)), _differing(found.key, key))
+    _clear(path.parent, {JOURNAL, *(name for done in (known or {}).values() for name in done.files)})
+    if known is None:
+        stream.truncate(0)
+        _write(stream, {"format": FORMAT, "version": VERSION, "key": key})
+    if known:
+        words = "%s: going on where a run was stopped: up to %s of its steps are done, their files are compared"
+        _logger.warning(words, printable(str(target)), f"{len(known):,}")
+    return known
 
 
 def task_name(what: str, *told: object) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -147,7 +146,7 @@ def export_store(
         root = journal.root
         shuffled = source.spill(journal, _SPILLED, advance, workers)
         written_splits = write_splits(journal, shuffled, source, Processes(1) if source.only() else workers)
-        shutil.rmtree(root / _SPILLED)
+        journal.remove(root / _SPILLED)
         written = Written(
             tool=f"coig-p {__version__}",
             trainer=form.trainer,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coig_p.core.atomic import check_local
+from coig_p.core.atomic import check_local, remove_staged
 from coig_p.core.objects import ObjectPath
 from coig_p.core.upload import check_free
 from coig_p.errors import RemoteError, UsageError
@@ -61,7 +61,11 @@ def check_directory(target: Path, marker: Marker, what: str, overwrite: bool) ->
     """
     if isinstance(target, ObjectPath):
         check_name(target)
-        check_free(target, marker.file, what)
+        try:
+            check_free(target, marker.file, what)
+        except UsageError:  # as where a run was killed after its last file
+            remove_staged(target)
+            raise
         return
     _check_kind(target, what)
     if target.is_dir() and any(target.iterdir()):

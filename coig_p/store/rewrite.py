@@ -5,7 +5,6 @@ Shards are written by all processes (see `coig_p.store.recut`), the manifest las
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
@@ -125,7 +124,7 @@ def rewrite_store(
                     counted.setdefault(reason, Counter()).update(lost)
                 if done.written is not None:
                     shards.append(done.written)
-            shutil.rmtree(root / _ASIDE, ignore_errors=True)
+            journal.remove(root / _ASIDE)
             tool = f"coig-p {__version__}"
             options = {**store.manifest.options, step: record(_added_up(counted, reasons, earlier or {}))}
             manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options, rewards={})

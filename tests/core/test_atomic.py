@@ -153,7 +153,7 @@ def _killed(target: Path) -> set[str]:
     with pytest.raises(KeyboardInterrupt), atomic_file(target):
         (half,) = set(target.parent.iterdir()) - before
         raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt), atomic_directory(target, resumed=True) as root:
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target, resumed="journal") as root:
         atomic.keep(root)
         raise KeyboardInterrupt
     half.write_text("half")

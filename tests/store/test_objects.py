@@ -28,6 +28,10 @@ import coig_p
 from coig_p.core import upload
 from coig_p.core.objects import ObjectPath, object_path
 from coig_p.errors import RemoteError, StoreError, UsageError
+from coig_p.review.answers import Answer, append_all
+from coig_p.review.drawing import DrawConfig
+from coig_p.review.folder import open_review, read_key
+from coig_p.review.making import make_review
 from coig_p.stats.counts import statistics
 from coig_p.store.changes import Change
 from coig_p.store.locate import locate
@@ -177,6 +181,22 @@ def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_
         assert "choose a new name" in again.stderr
     run("verify", f"s3://{BUCKET}/clean")
     s3_server.files(s3).rm([f"{BUCKET}/{name}" for name in made], recursive=True)
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_people_said_is_applied_there(s3: dict[str, Any], local: Path, tmp_path: Path) -> None:
+    make_review(Store.open(local), tmp_path / "review", DrawConfig(form="pair", per_domain=2), ["a"])
+    review = open_review(tmp_path / "review")
+    said = {"preference": "A", "correct": []}
+    at = "2026-11-26T10:00:00+00:00"
+    append_all(review, "a", [Answer(*row.identity, said, at=at, skipped=False) for row in read_key(review)])
+    run("review", "apply", tmp_path / "review", local, "--out", tmp_path / "applied")
+    done = run("review", "apply", tmp_path / "review", local, "--out", f"s3://{BUCKET}/applied")
+    assert f"wrote s3://{BUCKET}/applied\n" in done.stdout
+    there = Store.open(f"s3://{BUCKET}/applied", storage_options=dict(s3))
+    assert there.manifest == Store.open(tmp_path / "applied").manifest
+    assert there.verify() == []
+    s3_server.files(s3).rm(f"{BUCKET}/applied", recursive=True)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import click
 
 from coig_p.cli.engines import engine_options
 from coig_p.cli.options import as_json, overwrite_option, store_argument
+from coig_p.cli.paths import Place
 from coig_p.cli.screen import json_text, one_line, pasted, progress
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -17,7 +18,7 @@ from coig_p.core.text import counted, printable
 @command("apply")
 @click.argument("review", type=click.Path(path_type=Path), metavar="REVIEW")
 @store_argument()
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the store there.")
+@click.option("--out", required=True, type=Place(), metavar="DIR", help="Write the store there.")
 @overwrite_option("a store at DIR")
 @engine_options
 @as_json
