@@ -24,6 +24,7 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.core.lengths import Lengths, read_tokenizer, tokenizer_hash
+from coig_p.core.objects import is_object
 from coig_p.engine.journal import resumable
 from coig_p.engine.local import Processes, check_num_proc, held
 from coig_p.errors import UsageError
@@ -141,7 +142,8 @@ def export_store(
         response_of=config.response_of,
         one_per=config.one_per,
     )
-    workers_ = workers_for(source.files(), num_proc, engine)
+    here = None if is_object(out) else engine  # what is on its way to an object store lies on this machine
+    workers_ = workers_for(source.files(), num_proc, here)
     with resumable(out, SHARDS, _key(opened, source, config)) as journal, held(workers_) as workers:
         root = journal.root
         shuffled = source.spill(journal, _SPILLED, advance, workers)

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from coig_p.core.objects import Found, object_path
 from coig_p.engine.journal import JOURNAL, Journal, described, resumable
 from coig_p.engine.local import Processes
 from coig_p.errors import RemoteError, UsageError
+from coig_p.export.write import ExportConfig, export_store
 from coig_p.publish import pairing
 from coig_p.store import writing
 from coig_p.store.manifest import MANIFEST
@@ -71,6 +73,19 @@ def staging(server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def place(name: str) -> Any:
     return object_path(f"s3://{BUCKET}/{name}")
+
+
+class Elsewhere(Executor):
+    """Workers of other machines, which cannot write to a folder of this one."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("asked to write here")
+
+
+def test_workers_elsewhere_write_nothing_of_an_export(store: Path) -> None:
+    export_store(store, place("here"), ExportConfig(trainer="trl-dpo"), num_proc=1)
+    export_store(store, place("elsewhere"), ExportConfig(trainer="trl-dpo"), num_proc=1, engine=Elsewhere())
+    assert bytes_at(place("here")) == bytes_at(place("elsewhere"))
 
 
 def bytes_at(out: Any) -> dict[str, bytes]:
