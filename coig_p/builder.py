@@ -46,7 +46,7 @@ from coig_p.schema import NAME
 from coig_p.store.fetching import opened_in_turn
 from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, without_token
 from coig_p.store.manifest import StoreFile
-from coig_p.store.reading import open_shard, takes_most
+from coig_p.store.reading import open_shard, shard_error, takes_most
 from coig_p.store.rewarded import rewards_beside
 from coig_p.streams import Tables, with_epochs
 from coig_p.views.building import LazyBuilder
@@ -93,7 +93,8 @@ class CoigP(LazyBuilder):
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
         # It names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
-        key: tuple[object, ...] = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        depends, self._content = cache_key(config, location)
+        key: tuple[object, ...] = (depends, self._content, custom_features, list(custom_features or ()))
         config.lazy = config.lazy and works()
         if config.lazy:
             key += ("lazy",)
@@ -111,8 +112,17 @@ class CoigP(LazyBuilder):
     def opened(self, file: str) -> Any:
         """Open a shard, a local one or a remote one."""
         if "://" not in file or is_url(file):  # xopen looks at every part of a URL
-            return as_path(file, self.storage_options).open("rb")
+            try:
+                return as_path(file, self.storage_options).open("rb")
+            except OSError as error:
+                raise shard_error(file, error) from None
         return xopen(file, "rb", download_config=DownloadConfig(token=self.token, storage_options=self.storage_options))
+
+    def check_unchanged(self) -> None:
+        """Raise StoreError where files of the store are not those that it was opened with: rows may be of both."""
+        location = self.config.location
+        if cache_key(self.config, location)[1] != self._content:
+            raise StoreError(location.root, "its files were changed while they were read. Load again")
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(self.config.selection.schema))

@@ -76,9 +76,9 @@ def write_small_shards() -> None:
     pairing.ROWS_PER_SHARD = 20
 
 
-def begin(marker: Path, number: int, line: Connection, function: Callable[[Any], Any] | None) -> None:
+def begin(marker: Path, number: int, line: Connection) -> None:
     """A process that shares the work begins; the first one to say so is to die."""
-    _begin(line, function)
+    _begin(line)
     if _is_first(marker):
         kill_at(number)
 

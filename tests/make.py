@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from coig_p.core.atomic import atomic_directory
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store import writing
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.reading import conformed
 from coig_p.store.writing import Part, describe_file, write_store
 
@@ -81,6 +82,12 @@ def make_store(
     ):
         write_store(root, parts, Manifest(score_range=(1, 10), default_threshold=default_threshold, tool="test"))
     return path
+
+
+def listed(path: Path) -> StoreFile:
+    """What a manifest says of it."""
+    content = path.read_bytes()
+    return StoreFile(path.name, "data", hashlib.sha256(content).hexdigest(), len(content))
 
 
 def make_old_store(path: Path, rows: list[Row], *, rows_per_shard: int = 10) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from coig_p.cli.engines import engine_options, one_pool
 from coig_p.cli.options import (
@@ -248,6 +249,10 @@ def clean(
         raise SystemExit(1)
 
 
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
 @command("dedup")
 @store_argument()
 @click.option("--out", type=Place(), metavar="DIR", help="The store to write.")
@@ -333,6 +338,8 @@ def dedup(
         chosen["n"] = options["ngram"]
     if method != "semantic" and (model is not None or cache is not None):
         raise click.UsageError("--model and --cache are for --method semantic.")
+    if method == "semantic" and (options["ngram"] is not None or _is_given("num_perm")):
+        raise click.UsageError("--ngram and --num-perm are for --method minhash: vectors have neither.")
     opened = open_store(store)
     target = None if dry_run else out
     if scope == "responses":

@@ -20,7 +20,7 @@ from coig_p._version import __version__
 from coig_p.cli.terminal import about_escapes, check_arguments, wants_color, whole_or_escaped
 from coig_p.cli.tree import Tree, did_you_mean, is_quiet, set_level
 from coig_p.core.text import printable
-from coig_p.errors import CoigPError
+from coig_p.errors import CoigPError, WorkersLost
 
 _EXIT_INTERRUPTED = 130
 _COMPLETE = "_COIGP_COMPLETE"  # set by a shell that asks what could stand next
@@ -120,7 +120,8 @@ def _run(arguments: list[str]) -> int:
         _say(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except CoigPError as error:
-        _say(f"error: {error}")
+        after = _written() if isinstance(error, WorkersLost) else ""  # a step after the one that wrote
+        _say(f"error: {error}{after}")
         return error.exit_code
     except OSError as error:  # a full disk, no permission
         if isinstance(error, BrokenPipeError) and _reader_left():

@@ -10,7 +10,6 @@ alone, and the write refused.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import os
@@ -18,13 +17,13 @@ import re
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from coig_p.core.objects import ObjectPath, is_repository, is_url, server_of, url_of
+from coig_p.core.renames import exchange, rename_new
 from coig_p.core.upload import upload_file, uploaded
 from coig_p.errors import RemoteError, UsageError, WorkersLost
 
@@ -93,7 +92,7 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
                 _check_replaceable(target, directory=False)
                 os.replace(temporary, target)
             else:
-                _rename_new(temporary, target)
+                rename_new(temporary, target)
             finished.append(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -155,8 +154,8 @@ def atomic_directory(target: Path, last: str | None = None, *, resumed: str | No
                 with contextlib.suppress(OSError):  # no longer there, or no longer empty
                     target.rmdir()
             if was_empty or not was_there or not target.exists():
-                _rename_new(temporary, target)
-            elif not _exchange(temporary, target):
+                rename_new(temporary, target)
+            elif not exchange(temporary, target):
                 aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
                 os.rename(target, aside / "old")
                 os.rename(temporary, target)
@@ -277,7 +276,13 @@ def _staged(target: ObjectPath, *, lasting: bool) -> Iterator[Path]:
         if lock is None:
             temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=parent))
     with _gone_after(temporary, lock, (*STOPPED, RemoteError)):
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            way = f"{os.strerror(error.errno)}, with what is on its way to {target}: name a larger folder with TMPDIR"
+            raise OSError(error.errno, way, str(parent)) from None
 
 
 def _staged_prefix(target: ObjectPath) -> str:
@@ -443,57 +448,3 @@ def _remove_leftovers(parent: Path, prefix: str, others: Collection[Path] = ()) 
             else:
                 leftover.unlink(missing_ok=True)
             os.close(lock)
-
-
-def _rename_new(temporary: Path, target: Path) -> None:
-    """Rename to a name that nothing has.
-
-    Raises:
-        UsageError: something has it.
-    """
-    try:
-        if _rename_flagged(temporary, target, linux=1, macos=4):  # RENAME_NOREPLACE, RENAME_EXCL
-            return
-        if temporary.is_file() and _link(temporary, target):
-            return  # the temporary name goes with the block
-        if os.path.lexists(target):
-            raise FileExistsError
-        os.rename(temporary, target)
-    except FileExistsError:
-        raise UsageError(f"{target} appeared meanwhile: choose another place, or pass --overwrite") from None
-
-
-def _link(one: Path, other: Path) -> bool:
-    """Give a file another name; False where the file system has no links."""
-    try:
-        os.link(one, other)
-    except FileExistsError:
-        raise
-    except OSError:
-        return False
-    return True
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two directories in one step; False where the system has no such call."""
-    return _rename_flagged(one, other, linux=2, macos=2)  # RENAME_EXCHANGE, RENAME_SWAP
-
-
-def _rename_flagged(one: Path, other: Path, *, linux: int, macos: int) -> bool:
-    """Rename with a flag that Python has no name for; False where the system, or the file system, cannot.
-
-    Raises:
-        FileExistsError: the flag forbids to replace `other`.
-    """
-    library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
-    a, b = os.fsencode(one), os.fsencode(other)
-    if sys.platform == "linux" and hasattr(library, "renameat2"):
-        at_fdcwd = -100
-        failed = library.renameat2(at_fdcwd, a, at_fdcwd, b, linux)
-    elif sys.platform == "darwin" and hasattr(library, "renamex_np"):
-        failed = library.renamex_np(a, b, macos)
-    else:
-        return False
-    if failed and ctypes.get_errno() == errno.EEXIST:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(other))
-    return not failed

@@ -19,6 +19,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,13 +153,8 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
         finally:
             own.shutdown(waits, cancel_futures=True)
     elif isinstance(workers, Processes):
-        with _pool(workers.number, function) as pool:
-
-            def submit(item: Any) -> Future[Any]:
-                with _interrupts_wait():  # a process may be started for it
-                    return pool.submit(_work, item)
-
-            yield submit, workers.number
+        with held(workers) as own_processes:
+            yield partial(own_processes.submit, function), workers.number
     else:
         sent: list[Future[Any]] = []
 
@@ -182,7 +178,7 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
 
 
 @contextmanager
-def held(workers: Workers) -> Iterator[Workers]:
+def held(workers: Workers) -> Iterator[Any]:
     """The same workers for several calls of `in_order`: processes are started once, and end with the block.
 
     Raises:
@@ -191,7 +187,7 @@ def held(workers: Workers) -> Iterator[Workers]:
     if not isinstance(workers, Processes) or workers.number == 1:
         yield workers
         return
-    with ExitStack() as large, _pool(workers.number, None) as pool:
+    with ExitStack() as large, _pool(workers.number) as pool:
         yield _Held(pool, workers.number, large)
 
 
@@ -209,8 +205,14 @@ class _Held(Executor):
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if self._last is None or self._last[0] is not function:
             self._last = function, self._pickled(function)
-        with _interrupts_wait():  # a process may be started for it
-            return self.pool.submit(_call, self._last[1], args, kwargs)
+        try:
+            with _interrupts_wait():  # a process may be started for it
+                return self.pool.submit(_call, self._last[1], args, kwargs)
+        except OSError as error:
+            if str(error) != "handle is closed":
+                raise
+            # The pool was found broken while the process was started, and closed what that is told by.
+            raise BrokenProcessPool("a process was lost while another was started") from None
 
     def _pickled(self, function: Callable[..., Any]) -> bytes | Path:
         sent = pickle.dumps(function)
@@ -222,7 +224,7 @@ class _Held(Executor):
 
 
 @contextmanager
-def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Executor]:
+def _pool(number: int) -> Iterator[Executor]:
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
     if str(getattr(sys.modules.get("__main__"), "__file__", None)) == "<stdin>":  # which nobody can read again
         raise UsageError(
@@ -230,13 +232,15 @@ def _pool(number: int, function: Callable[[Any], Any] | None) -> Iterator[Execut
         )
     context = multiprocessing.get_context("spawn")
     line, held = context.Pipe(duplex=False)
-    with line, held, ProcessPoolExecutor(number, context, initializer=_begin, initargs=(line, function)) as pool:
+    # What a process begins with must be little: where it dies before it has read all, the pipe is full for ever.
+    with line, held, ProcessPoolExecutor(number, context, initializer=_begin, initargs=(line,)) as pool:
         try:
             yield pool
         except (GeneratorExit, KeyboardInterrupt):
             held.close()  # nobody waits for what they are at
             raise
         except BrokenProcessPool:
+            held.close()  # a process that was started while the pool broke waits for items, and the pool for it
             raise WorkersLost(
                 f"one of {number} processes that shared the work ended before it was done. Where memory ran out, "
                 'let fewer share it; a script that starts them needs: if __name__ == "__main__"'
@@ -273,25 +277,17 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-_function: Callable[[Any], Any] | None  # of a process that shares the work
 _called: tuple[bytes | Path, Callable[..., Any]] | None = None  # the last one, of a process that outlives a call
 
 
-def _begin(line: Connection, function: Callable[[Any], Any] | None) -> None:
+def _begin(line: Connection) -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it lets go of the line, or ends.
 
     Args:
         line: nothing is ever sent on it.
     """
-    global _function  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(line,), name="coig_p-line", daemon=True).start()
-    _function = function
-
-
-def _work(item: Any) -> Any:
-    assert _function is not None
-    return _function(item)
 
 
 def _call(sent: bytes | Path, args: Any, kwargs: Any) -> Any:

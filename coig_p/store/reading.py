@@ -97,7 +97,7 @@ def open_shard(
                 check_bomb(shard, whole or source, most=_MOST_BYTES)
             yield shard
     except DAMAGE as error:
-        raise _error(named, error, folder) from None
+        raise shard_error(named, error, folder) from None
 
 
 def _whole(source: Any) -> pa.BufferReader | None:
@@ -140,7 +140,7 @@ def fetch(path: ObjectPath, size: int) -> Fetched | io.BufferedReader:
         if len(content) < size:
             raise ValueError(f"{len(content):,} bytes, {size:,} in manifest.json")
     except DAMAGE as error:
-        raise _error(str(path), error, "data") from None
+        raise shard_error(str(path), error) from None
     return Fetched(str(path), content)
 
 
@@ -154,7 +154,8 @@ def name_of(source: Any) -> str:
     return str(source)
 
 
-def _error(name: str, error: BaseException, folder: str) -> BaseException:
+def shard_error(name: str, error: BaseException, folder: str = "data") -> BaseException:
+    """The error of reading a shard, as one that names it: see `open_shard`."""
     if isinstance(error, CoigPError):
         return error
     remote = name.startswith(_HUB)

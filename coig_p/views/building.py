@@ -129,6 +129,10 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """Open a shard."""
         raise NotImplementedError
 
+    def check_unchanged(self) -> None:
+        """Raise StoreError where files of the store are not those that it was opened with."""
+        raise NotImplementedError
+
     def _groups(self, paths: list[str], files: list[StoreFile], part: SplitPart) -> list[Group]:
         """The row groups of files, as often as weights say."""
         raise NotImplementedError
@@ -154,10 +158,10 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             found.append(datasets.SplitGenerator(name=part.name, gen_kwargs=kwargs))
         return found
 
-    def _in_turn(self, files: list[StoreFile]) -> Iterator[tuple[str, Opens]]:
+    def _in_turn(self, files: list[StoreFile]) -> Iterator[tuple[StoreFile, str, Opens]]:
         """Shards to read one after the other: of an object store a few are fetched ahead."""
         paths = self._fetched(files)
-        yield from zip(paths, opened_in_turn(self.config.location, paths, self.opened, whole=True), strict=True)
+        yield from zip(files, paths, opened_in_turn(self.config.location, paths, self.opened, whole=True), strict=True)
 
     def _fetched(self, files: list[StoreFile]) -> list[str]:
         return download(self.config.location, files, self.token)
@@ -183,6 +187,7 @@ class LazyBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if self.config.lazy:
             self.info.splits = None  # of what lies in the cache, which may be another's: nothing to compare with
         super()._download_and_prepare(*args, **options)
+        self.check_unchanged()
         if self.config.lazy:
             write_made_of(self._output_dir, self.config_id, self._made_of)
 

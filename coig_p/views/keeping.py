@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from coig_p.pairs.rows import bytes_beside, text_bytes
 from coig_p.pairs.stream import BATCH_SIZE
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import StoreFile
-from coig_p.store.reading import Fetched, open_shard, read_batches
+from coig_p.store.reading import Fetched, open_shard, read_batches, shard_error
 from coig_p.views.closed import NO_ROOM
 from coig_p.views.identity import identity, new_digest
 from coig_p.views.texts import (
@@ -41,12 +42,14 @@ from coig_p.views.texts import (
     TextFile,
     columns_of,
     read_facts,
+    seal_of,
 )
 
 Opened = Callable[[], AbstractContextManager[Any]]
-InTurn = Callable[[], Iterable[tuple[str, Opened]]]
-"""Gives the path of every shard, where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
+InTurn = Callable[[], Iterable[tuple[StoreFile, str, Opened]]]
+"""Gives every shard, the path where it is read, and what opens it; see `coig_p.store.fetching.opened_in_turn`."""
 
+_SMALL = 1 << 20  # bytes of a file that is read as it is opened
 ROWS = 512  # of a batch, at most: of many small ones few rows are read slower
 _ROOM = 48 << 20  # bytes, unpacked, of ROWS usual queries, and of what waits of each of three units for its turn
 
@@ -80,9 +83,7 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                     raise
         try:
             with atomic_directory(folder) as made:
-                facts = _write(made / FILE, _together(_read(in_turn)))
-                facts["folder"] = folder.name
-                (made / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+                kept = _written(made, folder, _together(_read(in_turn)))
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -91,11 +92,11 @@ def keep(folder: Path, in_turn: InTurn, *, anew: bool) -> Kept:
                 f"the texts of a lazy dataset could not be written there: {error.strerror}. They take about as much "
                 "room as the store's texts do unpacked. Make room, or load with another cache_dir=",
             ) from None
-        return Kept(str(folder), str(facts["xxh3"]))
+        return kept
 
 
 def _verified(folder: Path, *, whole: bool) -> Kept:
-    kept = Kept(str(folder), str(read_facts(folder)["xxh3"]))
+    kept = Kept(str(folder), str(read_facts(folder)["seal"]))
     TextFile(kept, whole=whole).watched.close()
     return kept
 
@@ -103,9 +104,15 @@ def _verified(folder: Path, *, whole: bool) -> Kept:
 def write_batches(folder: Path, batches: Sequence[pa.RecordBatch]) -> Kept:
     """Texts of batches of PAIRING_SCHEMA in a new folder."""
     folder.mkdir()
-    facts = _write(folder / FILE, iter(batches)) | {"folder": folder.name}
-    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return Kept(str(folder), str(facts["xxh3"]))
+    return _written(folder, folder, iter(batches))
+
+
+def _written(here: Path, folder: Path, batches: Iterator[pa.RecordBatch]) -> Kept:
+    """Write texts and their facts `here`, where they are before they have the name `folder`."""
+    facts = _write(here / FILE, batches) | {"folder": folder.name}
+    facts["seal"] = seal_of(facts)
+    (here / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    return Kept(str(folder), facts["seal"])
 
 
 class _Hashed:
@@ -155,45 +162,66 @@ class _Unit:
 
     Attributes:
         opened: gives what the shard is read from.
-        size: rows of a batch, at most.
         groups: numbers of row groups; None for all.
         metadata: of the shard, where it was looked at already.
+        seen: what the system told of the file when it was, by `_stamp`: it must tell the same to the end.
+        sha256: that of the whole shard, where it is to be compared after these groups were read.
     """
 
     path: str
     opened: Opened
-    size: int = BATCH_SIZE
     groups: tuple[int, ...] | None = None
     metadata: pq.FileMetaData | None = None
+    seen: tuple[int, ...] | None = None
+    sha256: str | None = None
 
 
 def _read(in_turn: InTurn) -> Iterator[pa.RecordBatch]:
-    for _, batches in in_order(_begun, _units(in_turn), Threads(only_read=True)):
+    for unit, batches in in_order(_begun, _units(in_turn), Threads(only_read=True)):
         yield from batches
+        if unit.seen is not None:
+            with unit.opened() as stream:
+                _check_seen(unit, stream)
 
 
 def _units(in_turn: InTurn) -> Iterator[_Unit]:
-    """Of usual texts so many row groups as ROWS are of; of others, and of what can be opened once only, a shard."""
-    for path, opened in in_turn():
+    """Of usual texts so many row groups as ROWS are of; of others, and of small files, a shard.
+
+    At the end each shard is the one that the manifest lists, by SHA-256: texts are for all who load it later. One of an
+    object store that is too large to be fetched as a whole is looked at by its size alone.
+    """
+    for file, path, opened in in_turn():
         source = opened()
         if "://" in path and not isinstance(source, Fetched):
             yield _Unit(path, partial(nullcontext, source))
             continue
-        with source as stream, open_shard(stream, path) as shard:
-            metadata = shard.metadata
-        groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
-        if any(group.total_byte_size * ROWS > _ROOM * group.num_rows for group in groups):
-            yield _Unit(path, opened, metadata=metadata)
+        with source as stream:
+            if file.bytes <= _SMALL:
+                whole = source if isinstance(source, Fetched) else Fetched(path, stream.read(file.bytes + 1))
+                yield _Unit(path, partial(nullcontext, whole), sha256=file.sha256)
+                continue
+            seen = _stamp(stream)
+            with open_shard(stream, path) as shard:
+                metadata = shard.metadata
+        if not _is_usual(metadata):
+            yield _Unit(path, opened, metadata=metadata, seen=seen, sha256=file.sha256)
             continue
         together: list[int] = []
         rows = 0
-        for at, group in enumerate(groups):
-            if together and rows + group.num_rows > ROWS:
-                yield _Unit(path, opened, ROWS, tuple(together), metadata)
+        for at in range(metadata.num_row_groups):
+            number = metadata.row_group(at).num_rows
+            if together and rows + number > ROWS:
+                yield _Unit(path, opened, tuple(together), metadata, seen)
                 together, rows = [], 0
             together.append(at)
-            rows += group.num_rows
-        yield _Unit(path, opened, ROWS, tuple(together), metadata)
+            rows += number
+        yield _Unit(path, opened, tuple(together), metadata, seen)
+        yield _Unit(path, opened, (), metadata, seen, file.sha256)
+
+
+def _is_usual(metadata: pq.FileMetaData) -> bool:
+    groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
+    return all(group.total_byte_size * ROWS <= _ROOM * group.num_rows for group in groups)
 
 
 def _begun(unit: _Unit) -> Iterator[pa.RecordBatch]:
@@ -208,8 +236,36 @@ def _begun(unit: _Unit) -> Iterator[pa.RecordBatch]:
 
 
 def _batches(unit: _Unit) -> Iterator[pa.RecordBatch]:
-    with unit.opened() as stream, open_shard(stream, unit.path, again=unit.metadata) as shard:
-        yield from read_batches(shard, unit.size, unit.groups, PAIRING_SCHEMA, threads=False)
+    with unit.opened() as stream:
+        _check_seen(unit, stream)
+        if unit.groups != ():
+            with open_shard(stream, unit.path, again=unit.metadata) as shard:
+                size = ROWS if _is_usual(shard.metadata) else BATCH_SIZE
+                yield from read_batches(shard, size, unit.groups, PAIRING_SCHEMA, threads=False)
+    if unit.sha256 is not None:
+        with unit.opened() as stream:
+            _check_seen(unit, stream)
+            if _sha256(stream) != unit.sha256:
+                raise shard_error(unit.path, ValueError("its SHA-256 is another than manifest.json lists"))
+
+
+def _stamp(stream: Any) -> tuple[int, ...] | None:
+    """Which file this is, and when it was written to; None for what is in memory."""
+    if isinstance(stream, Fetched):
+        return None
+    status = os.fstat(stream.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _check_seen(unit: _Unit, stream: Any) -> None:
+    if unit.seen is not None and _stamp(stream) != unit.seen:
+        raise shard_error(unit.path, ValueError("it was changed while it was read"))
+
+
+def _sha256(stream: Any) -> str:
+    if isinstance(stream, Fetched):
+        return hashlib.sha256(stream.content).hexdigest()
+    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -33,7 +33,7 @@ def keep_texts(
     cache: str,
     selection: Selection,
     manifest: Manifest,
-    in_turn: Callable[[list[StoreFile]], Iterable[tuple[str, Callable[[], AbstractContextManager[Any]]]]],
+    in_turn: Callable[[list[StoreFile]], Iterable[tuple[StoreFile, str, Callable[[], AbstractContextManager[Any]]]]],
     *,
     anew: bool,
 ) -> list[tuple[str, Kept]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from coig_p.errors import StoreError
 from coig_p.pairs.plan import joined
 from coig_p.schema import PAIRING_SCHEMA, TURN_TYPE
 from coig_p.store.reading import DAMAGE
-from coig_p.views.identity import AGAIN, Watched
+from coig_p.views.identity import AGAIN, Watched, new_digest
 
 VERSION = 3
 NUMBER, FIRST = "number of the query", "number of its first response"  # no column of a store has a blank in its name
@@ -45,7 +46,7 @@ class Kept:
 
     Attributes:
         folder: of `texts.arrow`.
-        digest: of the whole file.
+        digest: of their facts, which have that of the whole file.
     """
 
     folder: str
@@ -71,6 +72,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
             raise ValueError("other facts")
         if facts["folder"] != folder.name:
             raise ValueError(f"they are of {facts['folder']}")
+        if facts["seal"] != seal_of(facts):
+            raise ValueError("they were changed since they were written")
         return dict(facts)
     except FileNotFoundError:
         raise StoreError(folder, f"the texts of a lazy dataset are no longer there. {AGAIN}") from None
@@ -80,13 +83,21 @@ def read_facts(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def seal_of(facts: dict[str, Any]) -> str:
+    """The hash of all of them but the seal itself."""
+    told = json.dumps({name: value for name, value in facts.items() if name != "seal"}, sort_keys=True)
+    digest = new_digest()
+    digest.update(told.encode())
+    return digest.hexdigest()
+
+
 def _are_facts(facts: dict[str, Any]) -> bool:
     sizes = [size for batch in facts["batches"] for size in batch]
     sizes += [facts[name][side] for name in ("most", "total") for side in ("query", "response")]
     shown = {*QUERY_COLUMNS, *RESPONSE_COLUMNS}
     return (
         all(type(size) is int and size >= 0 for size in [*sizes, facts["bytes"], facts["mtime_ns"]])
-        and all(type(facts[name]) is str for name in ("xxh3", "samples"))
+        and all(type(facts[name]) is str for name in ("xxh3", "samples", "seal"))
         and set(facts["empty"]) <= shown
     )
 
@@ -110,11 +121,12 @@ class TextFile:
         """
         self.kept, folder = kept, Path(kept.folder)
         self.facts = read_facts(folder)
-        if self.facts["xxh3"] != kept.digest:
+        if self.facts["seal"] != kept.digest:
             raise self._changed("is of another content than this dataset was made of")
         self.watched = Watched(folder / FILE, self.facts, WHAT, whole=whole)
         try:
-            self.reader = pa.ipc.open_file(pa.memory_map(str(folder / FILE)))
+            with pa.memory_map(str(folder / FILE)) as mapped:  # it stays mapped without its descriptor
+                self.reader = pa.ipc.open_file(mapped.read_buffer())
             sizes = np.array(self.facts["batches"], dtype=np.int64).reshape(-1, 2)
             if self.reader.num_record_batches != len(sizes) or not self.reader.schema.equals(PAIRING_SCHEMA):
                 raise self._changed("is not what its facts say")
@@ -159,7 +171,7 @@ def _pieces(column: pa.Array) -> _Pieces | None:
     return bounds, memoryview(content or b"").cast("B")
 
 
-_open: dict[Kept, TextFile] = {}
+_open: WeakValueDictionary[Kept, TextFile] = WeakValueDictionary()
 
 
 class Texts:
@@ -182,10 +194,13 @@ class Texts:
         Raises:
             StoreError: see `TextFile`.
         """
+        found = []
         for kept in self.kept:
-            if kept not in _open or _open[kept].watched.is_changed():
-                _open[kept] = TextFile(kept)
-        return [_open[kept] for kept in self.kept]
+            one = _open.get(kept)
+            if one is None or one.watched.is_changed():
+                one = _open[kept] = TextFile(kept)
+            found.append(one)
+        return found
 
     @cached_property
     def _places(self) -> tuple[dict[str, Index], list[tuple[TextFile, int]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_code
 
 from coig_p.engine.local import WORKERS, Processes, Threads, Workers, in_order, processes, threads
 from coig_p.errors import CoigPError, UsageError
@@ -91,11 +92,11 @@ def test_an_interrupt_while_a_process_is_started_comes_after_it(monkeypatch: pyt
     done = []
 
     class Pool:
-        def submit(self, function: Any, item: Any) -> Any:
+        def submit(self, _call: Any, _function: Any, given: tuple[int], _named: Any) -> Any:
             signal.raise_signal(signal.SIGINT)
-            done.append(item)
+            done.extend(given)
 
-    monkeypatch.setattr("coig_p.engine.local._pool", lambda number, function: nullcontext(Pool()))
+    monkeypatch.setattr("coig_p.engine.local._pool", lambda number: nullcontext(Pool()))
     with pytest.raises(KeyboardInterrupt):
         list(in_order(abs, [1, 2], Processes(2)))
     assert done == [1]
@@ -179,3 +180,22 @@ def test_any_executor_does_the_work_and_says_how_much_waits() -> None:
     for taken, (item, result) in enumerate(in_order(abs, range(-20, 0), engine)):
         assert (item, result) == (taken - 20, 20 - taken)
         assert engine.begun <= taken + engine.window + 1
+
+
+def test_a_process_that_dies_before_it_has_begun_is_an_error() -> None:
+    """However much the function holds: what a process begins with must fit into a pipe that nobody reads."""
+    code = (
+        "import multiprocessing.util as util, os, signal\n"
+        "from functools import partial\n"
+        "from coig_p.engine.local import Processes, in_order\n"
+        "from coig_p.errors import WorkersLost\n"
+        "real = util.spawnv_passfds\n"
+        "def start(path, args, passfds):\n"
+        "    pid = real(path, args, passfds)\n"
+        "    if any(b'spawn_main' in os.fsencode(word) for word in args): os.kill(pid, signal.SIGKILL)\n"
+        "    return pid\n"
+        "util.spawnv_passfds = start\n"
+        "try: list(in_order(partial(max, 'x' * (1 << 20)), 'abc', Processes(2)))\n"
+        "except WorkersLost: print('lost')\n"
+    )
+    assert run_code(code).stdout == "lost\n"

@@ -352,7 +352,7 @@ def test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None
 
 
 def test_an_atomic_directory_without_an_exchange_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coig_p.core.atomic._exchange", lambda one, other: False)
+    monkeypatch.setattr("coig_p.core.atomic.exchange", lambda one, other: False)
     test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path)
 
 

@@ -213,7 +213,7 @@ def test_a_data_loader(load: Any, context: str) -> None:
 
 
 KILLS = {
-    "texts": "coig_p.views.keeping._Hashing.to",
+    "texts": "coig_p.views.keeping._Hashed.write",
     "facts": "coig_p.views.keeping.json.dumps",
     "index": "datasets.arrow_writer.ArrowWriter.write_table",
     "which texts": "coig_p.views.building.write_made_of",

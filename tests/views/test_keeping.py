@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
 import xxhash
-from make import make_rows, make_store
+from make import listed, make_rows, make_store
 
 from coig_p.core import in_pieces
 from coig_p.engine import local
 from coig_p.errors import StoreError
 from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import open_shard, read_batches
 from coig_p.views import keeping
 
@@ -27,10 +30,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted((store / "data" / "math").iterdir())
 
 
-def kept(shards: list[Path], folder: Path) -> Path:
-    def in_turn() -> Iterator[tuple[str, keeping.Opened]]:
+def kept(shards: list[Path], folder: Path, listed: Callable[[Path], StoreFile] = listed) -> Path:
+    def in_turn() -> Iterator[tuple[StoreFile, str, keeping.Opened]]:
         for path in shards:
-            yield str(path), partial(path.open, "rb")
+            yield listed(path), str(path), partial(path.open, "rb")
 
     return Path(keeping.keep(folder, in_turn, anew=False).folder)
 
@@ -65,3 +68,55 @@ def test_a_damaged_shard_is_named_and_nothing_is_left(shards: list[Path], tmp_pa
     with pytest.raises(StoreError, match=broken.name):
         kept(changed, tmp_path / "texts")
     assert {path.name for path in tmp_path.iterdir()} <= {"data", "texts.lock"}
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+@pytest.mark.parametrize("room", [0, 1 << 40])
+def test_texts_are_of_the_shards_that_are_listed(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int, room: int
+) -> None:
+    """One of the same size and with whole pages in the place of another: texts are for all who load it later."""
+    monkeypatch.setattr(keeping, "_SMALL", small)
+    monkeypatch.setattr(keeping, "_ROOM", room)
+    other = listed(shards[1])
+    with pytest.raises(StoreError, match=f"{shards[0].name} cannot be read: its SHA-256 is another"):
+        kept(shards, tmp_path / "texts", lambda path: replace(other, bytes=path.stat().st_size))
+    assert not (tmp_path / "texts").exists()
+
+
+@pytest.mark.parametrize("call", range(1, 4))
+@pytest.mark.parametrize("room", [0, 1 << 40])
+def test_a_shard_that_changes_while_it_is_read(
+    shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, room: int
+) -> None:
+    """It is exchanged after it was looked at for the n-th time, and the other one is whole."""
+    monkeypatch.setattr(keeping, "_SMALL", 0)
+    monkeypatch.setattr(keeping, "_ROOM", room)
+    monkeypatch.setattr(keeping, "Threads", lambda only_read: local.Threads(1, only_read))
+    own = tmp_path / shards[0].name
+    own.write_bytes(shards[0].read_bytes())
+    calls, stamp = [], keeping._stamp
+
+    def exchanging(stream: Any) -> tuple[int, ...] | None:
+        calls.append(stream)
+        found = stamp(stream)
+        if len(calls) == call:
+            (tmp_path / "other").write_bytes(shards[1].read_bytes())
+            (tmp_path / "other").replace(own)
+        return found
+
+    monkeypatch.setattr(keeping, "_stamp", exchanging)
+    told = listed(own)
+    with pytest.raises(StoreError, match="it was changed while it was read"):
+        kept([own], tmp_path / "texts", lambda _: told)
+    assert not (tmp_path / "texts").exists()
+
+
+@pytest.mark.parametrize("change", ["empty", "batches", "most"])
+def test_facts_that_were_changed(shards: list[Path], tmp_path: Path, change: str) -> None:
+    folder = kept(shards, tmp_path / "texts")
+    facts = json.loads((folder / "facts.json").read_text("utf-8"))
+    facts[change] = facts[change][1:] if change != "most" else {"query": 1, "response": 1}
+    (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+    with pytest.raises(StoreError, match="they were changed since they were written"):
+        kept(shards, folder)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from make import make_rows, make_store
+from make import listed, make_rows, make_store
 
 from coig_p.errors import StoreError
 from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import open_shard, read_batches
 from coig_p.views import keeping, texts
 from coig_p.views.texts import QUERY_COLUMNS, RESPONSE_COLUMNS, Texts
@@ -38,8 +39,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         for domain in ("math", "code"):
             shards = sorted((store / "data" / domain).iterdir())
 
-            def in_turn(shards: list[Path] = shards) -> Iterator[tuple[str, keeping.Opened]]:
-                yield from ((str(path), partial(path.open, "rb")) for path in shards)
+            def in_turn(shards: list[Path] = shards) -> Iterator[tuple[StoreFile, str, keeping.Opened]]:
+                yield from ((listed(path), str(path), partial(path.open, "rb")) for path in shards)
 
             kept.append(keeping.keep(folder / domain, in_turn, anew=False))
             for path in shards:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import coig_p
+from coig_p.builder import CoigP
 from coig_p.errors import StoreError, UsageError
 from coig_p.views import identity
 from coig_p.views.texts import read_facts
@@ -195,3 +198,55 @@ def test_only_datasets_are_materialized() -> None:
     for given in (5, [1], None):
         with pytest.raises(UsageError, match="takes a dataset"):
             coig_p.materialize(given)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_store_that_changes_while_it_is_loaded_is_not_cached(
+    store: Path, tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch, lazy: bool
+) -> None:
+    """The last shard is written anew, with the same rows, once the first is open: rows may then be of two stores."""
+    own = Path(shutil.copytree(store, tmp_path / "own"))
+    shards = sorted((own / "data" / "math").iterdir())
+    opened = CoigP.opened
+
+    def touching(self: Any, file: str) -> Any:
+        os.utime(shards[-1], (1, 1))
+        return opened(self, file)
+
+    def load() -> Any:
+        options: dict[str, Any] = {"data_dir": str(own), "split": "train", "cache_dir": cache, "lazy": lazy}
+        return coig_p.load_dataset("math", **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CoigP, "opened", touching)
+        with pytest.raises(StoreError, match=r"its files were changed while they were read\. Load again"):
+            load()
+    assert load().to_list() == coig_p.load_dataset("math", data_dir=str(store), split="train").to_list()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_shard_that_goes_while_a_store_is_loaded(
+    store: Path, tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch, lazy: bool
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "own"))
+    last, opened = sorted((own / "data" / "math").iterdir())[-1], CoigP.opened
+
+    def losing(self: Any, file: str) -> Any:
+        last.unlink(missing_ok=True)
+        return opened(self, file)
+
+    monkeypatch.setattr(CoigP, "opened", losing)
+    with pytest.raises(StoreError, match=rf"{last.name} cannot be read: .*No such file"):
+        coig_p.load_dataset("math", data_dir=str(own), split="train", cache_dir=cache, lazy=lazy)
+
+
+def test_views_that_are_gone_hold_no_file(load: Any) -> None:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc here")
+    load(lazy=True)
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for threshold in (1, 2, 3, 4):
+        load(lazy=True, threshold=threshold)[0]
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
