@@ -16,6 +16,7 @@ from oracle import oracle_pairs
 
 from coig_p.cli.screen import table
 from coig_p.core.text import printable, width
+from coig_p.errors import WorkersLost
 
 ROWS = [
     {
@@ -237,6 +238,17 @@ def test_an_interrupt_after_all_is_written_says_what_is_there(
     assert said == f"interrupted. Written before that, and whole: {tmp_path / 'store'}\n"
 
 
+def test_workers_that_are_lost_after_all_is_written_say_what_is_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: Any, **__: Any) -> None:
+        raise WorkersLost("one of 2 processes ended")
+
+    monkeypatch.setattr("coig_p.cli.importing._print_import", lose)
+    said = run("import", source, "--out", tmp_path / "store", code=1).stderr
+    assert said == f"error: one of 2 processes ended. Written before that, and whole: {tmp_path / 'store'}\n"
+
+
 def test_hostile_text_cannot_move_the_cursor() -> None:
     assert (
         printable("\x1b[2J红\u202e\u200b\ud800\n\t\x00\u2028") == "\\u001b[2J红\\u202e\\u200b\\ud800\n\t\\u0000\\u2028"
@@ -336,6 +348,9 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     )
     assert "do not go together" in run("dedup", store, "--dry-run", "--merge", "--against", store, code=2).stderr
     assert "--model" in run("dedup", store, "--dry-run", "--method", "semantic", code=2).stderr
+    for more in (["--ngram", "4"], ["--num-perm", "128"]):
+        said = run("dedup", store, "--dry-run", "--method", "semantic", "--model", "m", *more, code=2).stderr
+        assert "are for --method minhash" in said
 
     # What is shown is cut, and harmless on a terminal.
     long = "这是一个很长的问题\u202e\x1b[31m" + "，说了很多很多的话" * 40
