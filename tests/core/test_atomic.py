@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coig_p.core import atomic
+from coig_p.core import atomic, renames
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import UsageError
 
@@ -36,9 +36,9 @@ def _tree(folder: Path) -> dict[str, str | None]:
 def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a system, or a file system, that can do less and less."""
     if request.param != "flagged rename":
-        monkeypatch.setattr(atomic, "_rename_flagged", lambda one, other, **flags: False)
+        monkeypatch.setattr(renames, "_rename_flagged", lambda one, other, **flags: False)
     if request.param == "neither":
-        monkeypatch.setattr(atomic, "_link", lambda one, other: False)
+        monkeypatch.setattr(renames, "_link", lambda one, other: False)
 
 
 @pytest.mark.usefixtures("_system")
