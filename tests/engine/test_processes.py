@@ -89,7 +89,7 @@ def test_processes_end_with_their_parent_whatever_they_are_at(number: signal.Sig
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_an_interrupt_while_a_process_is_started_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
+    done = list[int]()
 
     class Pool:
         def submit(self, _call: Any, _function: Any, given: tuple[int], _named: Any) -> Any:
