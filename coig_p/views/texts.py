@@ -125,8 +125,8 @@ class TextFile:
             raise self._changed("is of another content than this dataset was made of")
         self.watched = Watched(folder / FILE, self.facts, WHAT, whole=whole)
         try:
-            with pa.memory_map(str(folder / FILE)) as mapped:  # it stays mapped without its descriptor
-                self.reader = pa.ipc.open_file(mapped.read_buffer())
+            # Not one buffer of it all: Arrow asks the system to read what a buffer is taken of.
+            self.reader = pa.ipc.open_file(pa.memory_map(str(folder / FILE)))
             sizes = np.array(self.facts["batches"], dtype=np.int64).reshape(-1, 2)
             if self.reader.num_record_batches != len(sizes) or not self.reader.schema.equals(PAIRING_SCHEMA):
                 raise self._changed("is not what its facts say")
