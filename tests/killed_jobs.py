@@ -180,8 +180,14 @@ def kill_drivers(name: str, store: Path, moments: Mapping[Path, int], num_proc: 
         None for those that were killed, and of others the calls that there were.
     """
     words = [word for out, number in moments.items() for word in (str(number), str(out))]
+    told = run_script(__file__, name, store, num_proc, *words)
+    return [None if one is None else Calls(*one) for one in json.loads(told.splitlines()[-1])]
+
+
+def run_script(path: str, *words: object) -> str:
+    """What a module of tests prints that is run as a script, with what this process can import; it ends with 0."""
     done = subprocess.run(
-        [sys.executable, __file__, name, str(store), str(num_proc), *words],
+        [sys.executable, path, *map(str, words)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -189,7 +195,7 @@ def kill_drivers(name: str, store: Path, moments: Mapping[Path, int], num_proc: 
         timeout=1200,
     )
     assert done.returncode == 0, done.stderr
-    return [None if one is None else Calls(*one) for one in json.loads(done.stdout.splitlines()[-1])]
+    return done.stdout
 
 
 def job_of(name: str) -> Any:

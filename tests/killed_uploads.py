@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -32,15 +31,7 @@ _WRITES = ("put_object", "delete_object")
 def kill_uploads(name: str, store: Path, moments: Mapping[Any, str]) -> None:
     """Run a job for each of these places, each in a process that is killed at its moment, or not at all."""
     words = [word for out, moment in moments.items() for word in (moment, str(out))]
-    done = subprocess.run(
-        [sys.executable, __file__, name, str(store), *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    killed_jobs.run_script(__file__, name, store, *words)
 
 
 def job_of(name: str) -> Callable[[Path, Any], object]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cards
 import pytest
 from commands import run
 from conversations import as_json, turn
@@ -21,16 +22,7 @@ from coig_p.schema import PAIR_SCHEMAS, row_schema
 from coig_p.store.conversations import transcript
 from coig_p.store.store import Store
 
-CARD = """
-pretty_name = "对话"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
+CARD = cards.CARD.replace("试验用偏好数据", "对话")
 
 
 def to_release(path: Path, tools: bool) -> Store:
