@@ -1,19 +1,22 @@
 """Whether every command makes the same bytes in one process, in two, on Ray's workers, and on other Pythons.
 
     python benchmarks/same_everywhere.py [--python PATH ...] [--only CORPUS,...] [--jobs JOB,...] [--data DIR]
-                                         [--questions N] [--stores 3]
+                                         [--questions N] [--ways WAY,...] [--cuts CUT,...] [--keep DIR]
 
 Each corpus stands there three times: as it was written, with the same rows in many small shards, and with these in a
 random order in the manifest. Every job of tests/jobs.py and some more run on each, in one process, in two, and by two
 workers of Ray where it is installed: by this Python, and by others that --python names, with the packages that each
 has. All bytes of what is made are compared. Of the first two, what does not tell of the shards themselves must be
-equal, too; of the third what does not follow the rows' order. DIR holds halluqa.jsonl and zh_queries.txt; without it
-these are left out. Prints a table, keeps it in benchmarks/results/same_everywhere.md, and exits 1 on a difference.
+equal, too; of the third what does not follow the rows' order. DIR of --data holds halluqa.jsonl and zh_queries.txt;
+without it these are left out. With --keep the stores and what was found stay: a run that was ended goes on, and runs of
+some ways, cuts or Pythons are compared with those before, as long as the package is the same. Prints a
+table, keeps it in benchmarks/results/same_everywhere.md, and exits 1 on a difference.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -28,6 +31,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,8 +50,8 @@ ORDERLESS = ("check", "sweep", "contamination", "export", "export with labels", 
 _FACTS = "import platform, importlib.util as u; print(platform.python_version(), u.find_spec('ray') is not None)"
 Made = dict[str, bytes]
 Job = Callable[..., Made]
-Found = dict[str, dict[str, dict[str, str]]]
-"""By cut and job the hash of every file that was made."""
+Found = dict[str, dict[str, str]]
+"""By job the hash of every file that was made."""
 
 
 # The corpora
@@ -191,23 +195,26 @@ def mixed_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def make_stores(name: str, place: Path, data: Path, questions: int, number: int = 3) -> None:
-    """The stores of a corpus."""
+def make_stores(name: str, place: Path, data: Path, questions: int) -> None:
+    """The stores of a corpus, but for those that are there."""
+    missing = [cut for cut in CUTS if not folder_of(place, cut).exists()]
+    if not missing:
+        return
+    progress(f"{name}: making {len(missing)} stores ...")
+    place.mkdir(parents=True, exist_ok=True)
     rows = {
         "mixed": mixed_rows,
         "corpus": lambda: corpus_rows(1_000, place / "made"),
         "HalluQA": lambda: halluqa_rows(data, place / "made"),
         "questions": lambda: question_rows(data, questions),
     }[name]()
-    binary = name == "HalluQA"
-    for cut in CUTS[:number]:
-        write(
-            place / cut.replace(" ", "-"),
-            rows,
-            cut,
-            scale=(0.0, 1.0) if binary else (1.0, 10.0),
-            threshold=1.0 if binary else 2.0,
-        )
+    scale, threshold = ((0.0, 1.0), 1.0) if name == "HalluQA" else ((1.0, 10.0), 2.0)
+    for cut in missing:
+        write(folder_of(place, cut), rows, cut, scale=scale, threshold=threshold)
+
+
+def folder_of(place: Path, cut: str) -> Path:
+    return place / cut.replace(" ", "-")
 
 
 # The jobs
@@ -282,8 +289,8 @@ def review(store: Path, out: Path, **workers: Any) -> Made:
 # The runs
 
 
-def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
-    """What every job makes of the stores of a corpus, in this process."""
+def measure(way: str, name: str, place: Path, cut: str, only: list[str]) -> Found:
+    """What every job makes of a store, in this process."""
     from jobs import hashes
 
     from coig_p.engine.local import Processes, held
@@ -297,56 +304,58 @@ def measure(way: str, name: str, stores: Path, only: list[str]) -> Found:
     elif way == RAY:
         from coig_p.engine.ray import RayExecutor
 
-        engine = RayExecutor(num_proc=2, scratch=stores / "scratch")
-    with engine as shared, mock.patch.object(writing, "ROWS_PER_SHARD", 60 if name != "questions" else 1_000):
+        engine = RayExecutor(num_proc=2, scratch=place / "scratch")
+    with (
+        tempfile.TemporaryDirectory(prefix="out-", dir=place) as outs,
+        engine as shared,
+        mock.patch.object(writing, "ROWS_PER_SHARD", 60 if name != "questions" else 1_000),
+    ):
         workers = {"num_proc": 1} if shared is None else {"engine": shared}
-        for cut in (cut for cut in CUTS if (stores / cut.replace(" ", "-")).exists()):
-            for job, work in jobs_of(name).items():
-                if only and job not in only:
-                    continue
-                out = stores / "out"
-                begin = time.perf_counter()
-                try:
-                    told = hashes(work(stores / cut.replace(" ", "-"), out, **workers))
-                except Exception as error:
-                    told = {"error": f"{type(error).__name__}: {error}"}
-                finally:
-                    shutil.rmtree(out, ignore_errors=True)
-                found.setdefault(cut, {})[job] = told
-                seconds = time.perf_counter() - begin
-                progress(f"{name}, {platform.python_version()}, {way}: {cut}, {job}: {seconds:.1f} s")
+        for job, work in jobs_of(name).items():
+            if only and job not in only:
+                continue
+            out = Path(outs) / "out"
+            begin = time.perf_counter()
+            try:
+                found[job] = hashes(work(folder_of(place, cut), out, **workers))
+            except Exception as error:
+                found[job] = {"error": f"{type(error).__name__}: {error}"}
+            finally:
+                shutil.rmtree(out, ignore_errors=True)
+            seconds = time.perf_counter() - begin
+            progress(f"{name}, {platform.python_version()}, {way}: {cut}, {job}: {seconds:.1f} s")
     return found
 
 
-def differences(name: str, found: Mapping[str, Found]) -> tuple[dict[str, str], list[str]]:
+def differences(name: str, found: Mapping[str, Mapping[str, Found]]) -> tuple[dict[str, str], list[str]]:
     """For each job what is equal in words, and a line for each difference.
 
     Args:
-        found: by the words for a way.
+        found: by cut and the words for a way what it made.
     """
-    first, *others = found
+    firsts = {cut: next(iter(by_way.items())) for cut, by_way in found.items()}
     said, wrong = {}, []
-    for job in found[first][CUTS[0]]:
+    for job in next(iter(firsts.values()))[1]:
         before = len(wrong)
-        for cut in found[first]:
-            one = found[first][cut][job]
+        for cut, (first, made) in firsts.items():
+            one = made[job]
             if "error" in one:
                 wrong.append(f"{name}, {job}, {cut}: {one['error']}")
             wrong += [
-                f"{name}, {job}, {cut}: {other} is not {first}: {_unequal(one, found[other][cut][job])}"
-                for other in others
-                if found[other][cut][job] != one
+                f"{name}, {job}, {cut}: {way} is not {first}: {_unequal(one, other[job])}"
+                for way, other in found[cut].items()
+                if other[job] != one
             ]
-        made = {cut: _of_rows(job, by_job[job]) for cut, by_job in found[first].items()}
-        one = made.pop(CUTS[0])
+        of_rows = {cut: _of_rows(job, made[job]) for cut, (_, made) in firsts.items()}
         if job not in ORDERLESS:
-            made.pop(CUTS[2], None)
+            of_rows.pop(CUTS[2], None)
         wrong += [
-            f"{name}, {job}: {cut} is not {CUTS[0]}: {_unequal(one, other)}"
-            for cut, other in made.items()
+            f"{name}, {job}: {cut} is not {other_cut}: {_unequal(other, one)}"
+            for (other_cut, other), (cut, one) in pairwise(of_rows.items())
             if other != one
         ]
-        said[job] = "differs" if len(wrong) > before else f"{len(found[first][CUTS[0]][job]):,} files"
+        files = len(next(iter(firsts.values()))[1][job])
+        said[job] = "differs" if len(wrong) > before else f"{files:,} files"
     return said, wrong
 
 
@@ -369,21 +378,36 @@ def _unequal(one: Mapping[str, str], other: Mapping[str, str]) -> str:
     return ", ".join(names[:5]) + more + (f" ({other['error']})" if "error" in other else "")
 
 
-def runs_of(name: str, place: Path, pythons: list[str], only: str) -> dict[str, Found]:
-    """By the words for a way what it made."""
-    found = {}
+def runs_of(name: str, place: Path, given: argparse.Namespace) -> dict[str, dict[str, Found]]:
+    """By cut and the words for a way what it made, now or in a run before."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[:3], str(HERE / "benchmarks")])}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def said(python: str, *words: str) -> str:
         done = subprocess.run([python, *words], stdout=subprocess.PIPE, text=True, check=True, env=environment)
         return done.stdout.splitlines()[-1]
 
-    for python in pythons:
+    kept = place / f"found-{_code()}"
+    kept.mkdir(exist_ok=True)
+    for python in [sys.executable, *given.python]:
         version, has_ray = said(python, "-c", _FACTS).split()
-        for way in (ONE, TWO, *([RAY] if has_ray == "True" else [])):
-            told = said(python, __file__, "--measure", way, name, str(place), only)
-            found[f"Python {version}, {way}"] = json.loads(told)
+        for way in (way for way in given.ways.split(",") if way != RAY or has_ray == "True"):
+            for cut in given.cuts.split(","):
+                told = kept / f"{cut}, Python {version}, {way}.json"
+                if not told.exists():
+                    made = said(python, __file__, "--measure", way, name, str(place), cut, given.jobs)
+                    told.write_text(made, encoding="utf-8")
+    found: dict[str, dict[str, Found]] = {}
+    for cut in CUTS:
+        for told in sorted(kept.glob(f"{cut}, *.json")):
+            found.setdefault(cut, {})[told.stem.removeprefix(f"{cut}, ")] = json.loads(told.read_text("utf-8"))
     return found
+
+
+def _code() -> str:
+    """A hash of the package and of the jobs."""
+    files = [*sorted((HERE / "coig_p").rglob("*.py")), HERE / "tests" / "jobs.py", Path(__file__)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def main() -> None:
@@ -393,29 +417,33 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=200_000)
     parser.add_argument("--jobs", default="", help="Of these alone.")
-    parser.add_argument("--stores", type=int, default=len(CUTS), choices=(1, 2, 3), help="So many of the three.")
-    parser.add_argument("--measure", nargs=4, metavar=("WAY", "CORPUS", "PLACE", "JOBS"), help=argparse.SUPPRESS)
+    parser.add_argument("--ways", default=f"{ONE},{TWO},{RAY}")
+    parser.add_argument("--cuts", default=",".join(CUTS))
+    parser.add_argument("--keep", type=Path, help="Where stores and findings stay.")
+    parser.add_argument("--measure", nargs=5, metavar=("WAY", "CORPUS", "PLACE", "CUT", "JOBS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        way, name, stores, only = given.measure
-        print(json.dumps(measure(way, name, Path(stores), [one for one in only.split(",") if one])))
+        way, name, place, cut, only = given.measure
+        print(json.dumps(measure(way, name, Path(place), cut, [one for one in only.split(",") if one])))
         return
-    rows, wrong, ways = [], [], dict[str, None]()
+    if unknown := {*given.ways.split(",")} - {ONE, TWO, RAY} | {*given.cuts.split(",")} - {*CUTS}:
+        parser.error(f"no way or cut is named {', '.join(sorted(unknown))}")
+    rows, wrong, ways = [], [], []
     for name in given.only.split(","):
         if name in CORPORA[2:] and not given.data.is_dir():
             progress(f"{name}: no {given.data}")
             continue
-        with tempfile.TemporaryDirectory(prefix="coigp-same-") as folder:
-            progress(f"{name}: making three stores ...")
-            make_stores(name, Path(folder), given.data, given.questions, given.stores)
-            found = runs_of(name, Path(folder), [sys.executable, *given.python], given.jobs)
-        ways |= dict.fromkeys(found)
+        with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory(prefix="coigp-same-") as folder:
+            place = Path(folder).absolute() / name
+            make_stores(name, place, given.data, given.questions)
+            found = runs_of(name, place, given)
         said, more = differences(name, found)
         wrong += more
         rows += [f"| {name} | {job} | {told} |" for job, told in said.items()]
-    by = f"by {len(ways)} ways: {'; '.join(ways)}"
+        ways += [f"- {name}, {cut}: {'; '.join(by_way)}" for cut, by_way in found.items()]
     lines = [
-        f"Every job on {given.stores} stores of each corpus, {by}. {where('pyarrow', 'numpy')}",
+        f"Every job on stores of each corpus, in every way below. {where('pyarrow', 'numpy')}",
+        *["", *ways],
         *["", "| corpus | job | the same bytes in every way |", "|---|---|---|", *rows],
         *["", *([f"- {one}" for one in wrong] or ["No difference."])],
     ]
