@@ -40,7 +40,7 @@ for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --prefer-binary 'pytest>=8.3' 'pytest-xdist>=3.7' \
     'hypothesis>=6.100'
   (cd "$sources" && HF_HUB_OFFLINE=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider -W default \
-    tests/engine tests/pairs/test_exit.py)
+    -n 2 --dist loadfile --no-loadscope-reorder tests/engine tests/pairs/test_exit.py)
   # What jobs make, by one process and by two, is the same to the byte, and the same as of the Python before.
   for processes in 1 2; do
     (cd "$sources/tests" && PYTHONPATH=.:publish "$venv/bin/python" digests.py --processes $processes >"$work/digests.new")
