@@ -3,8 +3,8 @@
     python benchmarks/engine.py [--queries 10000] [--runs 3] [--num-proc 1 2] [--jobs check stats ...]
 
 Ways take turns, each in a process of its own. Times are wall time of the work, with the start of processes; Ray's own
-start is told apart. What is made is the same bytes in every way, or the benchmark fails. Without the extra `ray` its
-column is left out. Prints a table and keeps it in benchmarks/results/engine.md; with more than two processes, in
+start is told apart; processor time is of all processes, but not of Ray's. What is made is the same bytes in every way,
+or the benchmark fails. Without the extra `ray` its column is left out. Prints a table and keeps it in benchmarks/results/engine.md; with more than two processes, in
 engine_cores.md.
 """
 
@@ -95,6 +95,12 @@ def main() -> None:
             for way in ways
         ]
         lines.append(f"| {job} | {' | '.join(cells)} |")
+    heads = ["job", *(f"{way} process{'es' if way != '1' else ''}" for way in ways if way != RAY)]
+    lines += ["", "Processor seconds of all processes for a million responses:", ""]
+    lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for job in arguments.jobs:
+        used = [median(found[job, way], "processor") for way in ways if way != RAY]
+        lines.append(f"| {job} | {' | '.join(f'{each / (arguments.queries * 15) * 1e6:.1f}' for each in used)} |")
     if RAY in ways:
         starts = [run for job in arguments.jobs for run in found[job, RAY]]
         lines += ["", f"Ray itself takes {spread(starts, 'start')} to start, which is not in its column."]
