@@ -11,6 +11,7 @@
 #             apt where there is none), and runs the notebooks of docs/
 # make test-review  a review goes through a live Label Studio and back; it is skipped, and says why, where pip has none
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
+# make setup  the environments of all these but handoffs and review, beforehand: `make -j 2 setup` makes two at a time
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -18,7 +19,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train test-handoffs test-browser test-review test-packages check format docs bench clean
+.PHONY: setup demo test test-matrix test-train test-handoffs test-browser test-review test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo --overwrite
@@ -177,6 +178,9 @@ $(DEVELOP): $(INSTALLED)
 	@echo "Installing what tests and benchmarks need (once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# pip mostly unpacks and compiles, on one core.
+setup: $(DEVELOP) .docs-venv/.installed .train-venv/.installed .browser-venv/.installed $(MATRIX:%=.matrix/%/.installed)
 
 clean:
 	rm -rf .coverage* .venv .matrix .train-venv .handoffs .docs-venv .browser-venv .review-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
