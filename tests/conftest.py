@@ -59,8 +59,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # These take longest, by processor time; begun last, one would run on alone while the other core has nothing left to do.
 # They start in this order, and the rest in one drawn anew; so does what stands within each file.
 LONGEST = (
-    "pairs/test_streams", "test_hub", "pairs/test_epochs", "pairs/test_resuming", "pairs/test_exit", "test_package",
-    "cli/test_process", "publish/test_release", "test_mirrors", "store/test_damage", "store/test_bombs",
+    "pairs/test_streams", "test_hub", "views/test_ends", "pairs/test_epochs", "pairs/test_resuming", "pairs/test_exit",
+    "test_same_bytes", "engine/test_faults", "test_package", "views/test_operations", "cli/test_process", "publish/test_release", "test_mirrors", "store/test_damage", "store/test_bombs",
     "pairs/test_kernel", "test_builder", "cli/test_every_command", "ingest/test_bulk", "pairs/test_counting",
     "test_call", "pairs/test_pair_tables", "publish/test_since", "pairs/test_ranked", "test_launch",
     "annotate/test_run", "dedup/test_queries", "validation/test_checks", "export/test_write", "export/test_trainers",

@@ -343,7 +343,7 @@ def stats_of(root: Path, files: Iterable[StoreFile], store: object) -> Iterator[
             if stat.S_ISLNK(found.st_mode):
                 found, is_inside = os.stat(place), lies_inside(root, Path(place))
             else:
-                folder = os.path.dirname(place)
+                folder = place.rpartition("/")[0]
                 if folder not in inside:
                     inside[folder] = lies_inside(root, Path(folder))
                 is_inside = inside[folder]
