@@ -60,16 +60,16 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # They start in this order, and the rest in one drawn anew; so does what stands within each file.
 LONGEST = (
     "pairs/test_streams", "test_hub", "views/test_ends", "pairs/test_epochs", "pairs/test_resuming", "pairs/test_exit",
-    "test_same_bytes", "engine/test_faults", "test_package", "views/test_operations", "cli/test_process", "publish/test_release", "test_mirrors", "store/test_damage", "store/test_bombs",
-    "pairs/test_kernel", "test_builder", "cli/test_every_command", "ingest/test_bulk", "pairs/test_counting",
-    "test_call", "pairs/test_pair_tables", "publish/test_since", "pairs/test_ranked", "test_launch",
-    "annotate/test_run", "dedup/test_queries", "validation/test_checks", "export/test_write", "export/test_trainers",
-    "export/test_shards", "test_registration", "publish/test_people", "publish/test_people_versions",
-    "pairs/test_draws", "pairs/test_plan", "pairs/test_weights", "pairs/test_splits", "stats/test_sweep",
-    "validation/test_notes", "publish/test_publish", "publish/test_lies", "export/test_round_trips", "stats/test_diff",
-    "publish/test_command", "pairs/test_turns", "ingest/test_forms", "ingest/test_case_kinds", "ingest/test_turn_kinds",
-    "ingest/test_fuzz", "stats/test_counts", "publish/test_provenance", "publish/test_local_hub",
-    "publish/test_reliability", "engine/test_ahead",
+    "test_same_bytes", "engine/test_faults", "test_package", "views/test_operations", "cli/test_process",
+    "publish/test_release", "test_mirrors", "store/test_damage", "store/test_bombs", "pairs/test_kernel",
+    "test_builder", "cli/test_every_command", "ingest/test_bulk", "pairs/test_counting", "test_call",
+    "pairs/test_pair_tables", "publish/test_since", "pairs/test_ranked", "test_launch", "annotate/test_run",
+    "dedup/test_queries", "validation/test_checks", "export/test_write", "export/test_trainers", "export/test_shards",
+    "test_registration", "publish/test_people", "publish/test_people_versions", "pairs/test_draws", "pairs/test_plan",
+    "pairs/test_weights", "pairs/test_splits", "stats/test_sweep", "validation/test_notes", "publish/test_publish",
+    "publish/test_lies", "export/test_round_trips", "stats/test_diff", "publish/test_command", "pairs/test_turns",
+    "ingest/test_forms", "ingest/test_case_kinds", "ingest/test_turn_kinds", "ingest/test_fuzz", "stats/test_counts",
+    "publish/test_provenance", "publish/test_local_hub", "publish/test_reliability", "engine/test_ahead",
 )  # fmt: skip
 
 
