@@ -42,7 +42,7 @@ sys.path[:0] = [str(HERE / "tests" / folder) for folder in ("", "publish", "revi
 import pyarrow as pa  # noqa: E402
 from measuring import progress, publish, where  # noqa: E402
 
-ONE, TWO, RAY = "one process", "two processes", "Ray, two workers"
+ONE, TWO, RAY = "one process", "two processes", "two workers of Ray"
 CORPORA = ("mixed", "corpus", "HalluQA", "questions")
 CUTS = ("as written", "small shards", "random order")
 ORDERLESS = ("check", "sweep", "contamination", "export", "export with labels", "export as JSON Lines", "export agreed")
