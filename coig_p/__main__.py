@@ -39,8 +39,10 @@ def _run(module: str) -> None:
         try:
             if ours:
                 _signal.signal(_signal.SIGINT, _interrupted)
-            if _signal.getsignal(_signal.SIGTERM) is _signal.SIG_DFL:
-                _signal.signal(_signal.SIGTERM, _terminated)
+            for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+                number = getattr(_signal, name, None)
+                if number is not None and _signal.getsignal(number) is _signal.SIG_DFL:
+                    _signal.signal(number, _terminated)
             import_module(module).main()
         except SystemExit as ended:
             if ended.code == _INTERRUPTED:  # all is said; threads that only read are not waited for

@@ -88,7 +88,8 @@ def engine_options(command: _Decorated) -> Any:
                 "--scratch",
                 type=click.Path(path_type=Path),
                 metavar="DIR",
-                help="With --address: a folder that every node sees, to know that it does.",
+                help="With --engine ray: a folder for files of the work. With --address every node must see it. "
+                "Default: one in TMPDIR, without --address.",
             ),
         ]
     ):

@@ -24,6 +24,7 @@ from coig_p.errors import CoigPError, WorkersLost
 
 _EXIT_INTERRUPTED = 130
 _COMPLETE = "_COIGP_COMPLETE"  # set by a shell that asks what could stand next
+_NO_THREAD = "can't start new thread"  # as Python says it
 _WRITTEN_SHOWN = 10  # of the files that were written before an error
 
 # In the order the data flows: name, module, what it does.
@@ -132,7 +133,10 @@ def _run(arguments: list[str]) -> int:
             after = _written()
         _say(f"error: {printable(where)}{error.strerror or error}{after}")
         return 1
-    except Exception:  # a mistake of ours, which Python shows whole: what it quotes may be of anybody
+    except Exception as error:  # a mistake of ours, which Python shows whole: what it quotes may be of anybody
+        if str(error) == _NO_THREAD:
+            _say("error: the system lets no more threads start (ulimit -u): let fewer processes share it, --num-proc 1")
+            return 1
         sys.excepthook = _show_mistake
         raise
     return 0

@@ -333,6 +333,10 @@ def _read(path: Path) -> _Found | None:
         else:
             known[found[0]] = found[1]
         read += len(line) + 1
+    # Of the last line, which is cut short where a run was killed, nothing is done.
+    if (lost := content[read:].count(b"\n")) and content:
+        words = "%s: the journal of the run that was stopped is damaged: %s of its lines are not taken up"
+        _logger.warning(words, printable(str(path)), f"{lost:,}")
     if not read:
         return None
     if read < len(content):

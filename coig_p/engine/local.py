@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,8 +68,9 @@ def cores() -> int:
 
 def check_num_proc(num_proc: int | None) -> None:
     """Raise UsageError where no number of processes can be meant."""
-    if num_proc is not None and num_proc < 1:
-        raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
+    whole = isinstance(num_proc, Integral) and not isinstance(num_proc, bool)
+    if num_proc is not None and not (whole and num_proc >= 1):
+        raise UsageError(f"num_proc={num_proc!r}: use a whole number of 1 or more")
 
 
 def _check_here(num_proc: int | None) -> None:
@@ -155,6 +157,8 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
     elif isinstance(workers, Processes):
         with held(workers) as own_processes:
             yield partial(own_processes.submit, function), workers.number
+    elif not hasattr(workers, "submit"):
+        raise UsageError(f"engine={workers!r}: give an executor, as coig_p.engine.ray.RayExecutor()")
     else:
         sent: list[Future[Any]] = []
 
@@ -242,8 +246,9 @@ def _pool(number: int) -> Iterator[Executor]:
         except BrokenProcessPool:
             held.close()  # a process that was started while the pool broke waits for items, and the pool for it
             raise WorkersLost(
-                f"one of {number} processes that shared the work ended before it was done. Where memory ran out, "
-                'let fewer share it; a script that starts them needs: if __name__ == "__main__"'
+                f"one of {number} processes that shared the work ended before it was done. Where memory ran out, or "
+                "the system lets no more threads start (ulimit -u), let fewer share it; a script that starts them "
+                'needs: if __name__ == "__main__"'
             ) from None
 
 
@@ -287,7 +292,10 @@ def _begin(line: Connection) -> None:
         line: nothing is ever sent on it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(line,), name="coig_p-line", daemon=True).start()
+    try:
+        threading.Thread(target=_end_with, args=(line,), name="coig_p-line", daemon=True).start()
+    except RuntimeError:  # no more threads: the parent says so, without a traceback of each process
+        os._exit(1)
 
 
 def _call(sent: bytes | Path, args: Any, kwargs: Any) -> Any:

@@ -31,6 +31,11 @@ _MEMORY = 256 << 20  # bytes of shared memory, where Ray is started here: result
 _HEAD_WAIT = 10  # seconds for the head of a cluster to answer at all
 _OLDEST = (2, 40)
 
+# How HTTP/2 begins, on which gRPC stands: a client's first words, and a frame of settings, which the server answers
+# with one of its own. A frame's head is its length in three bytes, its kind in one, and five more.
+_FRAME, _SETTINGS = 9, b"\x04"
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
+
 
 class RayExecutor(Executor):
     """Tasks of Ray as an executor, for `engine=` of `check`, `statistics`, `export_store` and the others.
@@ -56,6 +61,8 @@ class RayExecutor(Executor):
         self, address: str | None = None, *, num_proc: int | None = None, scratch: str | Path | None = None
     ) -> None:
         check_num_proc(num_proc)
+        if address == "":
+            raise UsageError("address='': use auto, or host:port")
         if address is not None and address.startswith("ray://"):
             raise UsageError(f"address={address!r}: Ray's client does not do. Run on a node of the cluster, with auto")
         if address is not None and scratch is None:
@@ -67,6 +74,7 @@ class RayExecutor(Executor):
         self._task: Any = None
         self._sent: tuple[Any, Any] | None = None
         self._window = 0
+        self._ended = False
         self._put_back: Callable[[], None] = _nothing
 
     @property
@@ -89,6 +97,7 @@ class RayExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster; one that was started here ends, with what it is at."""
         with self._lock:
+            self._ended = True
             if self._task is not None:
                 self._task = self._sent = None
                 self._ray.shutdown()
@@ -98,6 +107,8 @@ class RayExecutor(Executor):
         with self._lock:
             if self._task is not None:
                 return
+            if self._ended:
+                raise RuntimeError("cannot schedule new futures after shutdown")  # as executors of Python say it
             ray = self._ray
             if ray.is_initialized():
                 raise UsageError("Ray runs in this process already: end it first, with ray.shutdown()")
@@ -146,19 +157,26 @@ def _ray() -> Any:
 
 
 def _see_head(address: str | None) -> None:
-    """Raise RemoteError where nothing listens at HOST:PORT: Ray would try for minutes, and say so line by line."""
-    if address == "auto":
-        address = None
-        with suppress(Exception):  # Ray says itself that it found none
-            address = import_module("ray._private.services").canonicalize_bootstrap_address("auto")
-    host, _, port = (address or "").rpartition(":")
+    """Raise RemoteError where no gRPC server is at an address: Ray would try for minutes, and say so line by line."""
+    if address is None:
+        return
+    found = address
+    with suppress(Exception):  # what Ray finds in its files, and does not find, it says itself
+        found = import_module("ray._private.services").canonicalize_bootstrap_address(address) or address
+    host, _, port = found.rpartition(":")
     if not host or not port.isdecimal():
-        return  # Ray's own words: auto, and what it finds in files
+        return
+    where = found if address in ("auto", found) else f"{address}, which Ray takes for {found}"
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _HEAD_WAIT).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _HEAD_WAIT) as head:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return
+            head.sendall(_HELLO)
+            if head.recv(_FRAME, socket.MSG_WAITALL)[3:4] != _SETTINGS:
+                raise OSError("what listens there is not the head of a Ray cluster")
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise RemoteError(f"no Ray cluster at {address}: {why}. See where it is, on a node of it: ray status") from None
+        raise RemoteError(f"no Ray cluster at {where}: {why}. See where it is, on a node of it: ray status") from None
 
 
 def _nothing() -> None:

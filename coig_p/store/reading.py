@@ -9,6 +9,7 @@ found and not shown; a shard without them, of an older version, has its text loo
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shlex
@@ -40,6 +41,7 @@ LARGEST_FETCHED = 32 << 20
 """Bytes of a file of an object store that is fetched whole."""
 
 _HUB = "hf://"
+_NO_THREAD = "Failed to launch worker thread"  # as Arrow says it
 _SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
 _EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
 _MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
@@ -158,6 +160,8 @@ def shard_error(name: str, error: BaseException, folder: str = "data") -> BaseEx
     """The error of reading a shard, as one that names it: see `open_shard`."""
     if isinstance(error, CoigPError):
         return error
+    if _NO_THREAD in str(error):  # nothing is wrong with the shard
+        return OSError(errno.EAGAIN, "the system lets no more threads start (ulimit -u): let fewer processes share it")
     remote = name.startswith(_HUB)
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     # Arrow's own are of this very class and have no number; those of a connection are of classes below it.

@@ -113,6 +113,24 @@ def test_what_is_damaged_is_done_again(
     assert count(tmp_path / "out") == again
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content.replace(b"\n", b"\xff\n", 1), "is damaged: 5 of its lines are not taken up"),
+        (lambda content: content.replace(b'"n/1"', b'"n/1'), "is damaged: 3 of its lines are not taken up"),
+        (lambda content: content[:-9], ""),  # as a kill leaves it
+        (lambda content: content[:9], ""),
+    ],
+)
+def test_work_that_a_damaged_journal_loses_is_told(
+    change: Callable[[bytes], bytes], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _spoil(stopped(tmp_path / "out") / JOURNAL, change)
+    caplog.clear()
+    count(tmp_path / "out")
+    assert (f"journal of the run that was stopped {said}" in caplog.text) == bool(said)
+
+
 def test_a_file_that_is_gone_is_made_again(tmp_path: Path) -> None:
     (stopped(tmp_path / "out") / "1.txt").unlink()
     assert count(tmp_path / "out") == {1, 4, 5}

@@ -7,8 +7,11 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,6 +171,14 @@ def test_a_node_of_another_version_is_named(name: str) -> None:
         check_facts(own, {what: value for what, value in own.items() if what != name}, "node-1")
 
 
+@needs_ray
+def test_an_executor_that_was_left_takes_no_more(tmp_path: Path) -> None:
+    with RayExecutor(scratch=tmp_path) as engine:
+        pass
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        engine.submit(len, "")
+
+
 def test_a_node_that_does_not_see_scratch_is_named(tmp_path: Path) -> None:
     place = tmp_path / "nonce"
     place.write_text("of this run")
@@ -187,6 +198,7 @@ def test_a_node_that_does_not_see_scratch_is_named(tmp_path: Path) -> None:
         ({"address": "auto"}, "a cluster needs a folder that all nodes see"),
         ({"address": "ray://head:10001", "scratch": "."}, "Ray's client does not do"),
         ({"num_proc": 0}, "num_proc=0"),
+        ({"address": "", "scratch": "."}, "use auto, or host:port"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
@@ -194,15 +206,59 @@ def test_options_that_cannot_be(options: dict[str, Any], said: str) -> None:
         RayExecutor(**options)
 
 
-def test_a_cluster_that_is_not_there_is_one_error_at_once() -> None:
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The address of a server that says the same to everybody."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                with server.accept()[0] as client:
+                    client.sendall(answer)
+                    client.recv(1 << 10)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_cluster_that_is_not_there_is_one_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.services", None)  # which has another name for this machine
     with socket.socket() as free:  # bound, and not listening
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(RemoteError, match=f"no Ray cluster at {address}: Connection refused"):
             _see_head(address)
-        free.listen()
-        _see_head(address)
     _see_head(None)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-ERR unknown command\r\n", bytes(9)])
+def test_what_listens_may_be_no_cluster(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.services", None)
+    monkeypatch.setattr("coig_p.engine.ray._HEAD_WAIT", 0.05)  # of one that says nothing
+    with answering(answer) as address, pytest.raises(RemoteError, match=f"no Ray cluster at {address}: (what|timed)"):
+        _see_head(address)
+
+
+def test_a_head_greets_as_http_2_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.services", None)
+    with answering(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])) as address:
+        _see_head(address)
+
+
+def test_an_address_that_ray_takes_for_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found = f"127.0.0.1:{free.getsockname()[1]}"
+        services = SimpleNamespace(canonicalize_bootstrap_address=lambda _: found)
+        monkeypatch.setitem(sys.modules, "ray._private.services", services)  # type: ignore[arg-type]
+        with pytest.raises(RemoteError, match=f"at localhost:1, which Ray takes for {found}: Connection refused"):
+            _see_head("localhost:1")
 
 
 def test_a_command_says_what_ray_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
