@@ -61,7 +61,7 @@ def served(view: View) -> Iterator[str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
-    server = uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(made, log_level="error", log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

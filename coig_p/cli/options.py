@@ -29,19 +29,25 @@ FILES = ("calibrate", "exclude")
 
 
 def open_store(
-    store: Path, domains: Collection[str] = (), *, rewards: Collection[str] = (), check_sizes: bool = True
+    store: Path,
+    domains: Collection[str] = (),
+    *,
+    rewards: Collection[str] = (),
+    check_files: bool = True,
+    check_sizes: bool = True,
 ) -> Store:
     """The store that a command names. Of a repository, hf:// or modelscope://, what is needed is fetched into a cache.
 
     Args:
         domains: of a repository their shards alone; default all that its manifest lists, but pairs.
         rewards: of a repository with `domains` these come, too.
+        check_files, check_sizes: see `Store.open`.
     """
     from coig_p.store.locate import locate, open_located
     from coig_p.store.store import Store
 
     if not is_repository(str(store)):
-        return Store.open(store, check_sizes=check_sizes)
+        return Store.open(store, check_files=check_files, check_sizes=check_sizes)
     location = locate(store)
     listed = location.manifest.files
     if domains:

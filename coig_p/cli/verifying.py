@@ -33,7 +33,7 @@ def verify(store: Path, key: str | None, num_proc: int | None, json_: bool) -> N
         from coig_p.store.signing import check_signature, read_public_key
 
         signed = check_signature(store, read_public_key(key))
-    opened = open_store(store, check_sizes=False)
+    opened = open_store(store, check_files=False)
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance, num_proc)
     left = opened.leftovers()

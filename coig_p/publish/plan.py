@@ -17,7 +17,8 @@ from typing import Any
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, SIGNATURE
-from coig_p.store.store import Store, lies_inside
+from coig_p.store.presence import lies_inside
+from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.

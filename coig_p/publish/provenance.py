@@ -16,7 +16,7 @@ from coig_p.report.citation import CITATION, render_citation
 from coig_p.report.croissant import CROISSANT, render_croissant
 from coig_p.report.terms import LICENSE, is_made, render_licence
 from coig_p.store.manifest import MANIFEST, StoreFile
-from coig_p.store.store import lies_inside
+from coig_p.store.presence import lies_inside
 
 ROLES = {LICENSE: "license", CITATION: "citation", CROISSANT: "croissant"}
 """Roles of these files in a manifest."""

@@ -76,7 +76,9 @@ def run(app: Starlette, listening: socket.socket) -> None:
     """Serve an application until the process is interrupted, and close the socket."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
+    # Its own configuration of logging closes all handlers of the process, and with some of them standard error.
+    quiet: dict[str, Any] = {"log_level": "error", "log_config": None, "access_log": False}
+    config = uvicorn.Config(app, server_header=False, lifespan="off", **quiet)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

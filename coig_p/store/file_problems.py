@@ -15,6 +15,7 @@ from coig_p.core.objects import ObjectPath
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.presence import lies_inside
 from coig_p.store.reading import DAMAGE, LARGEST_FETCHED
 from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, Counts, read_rewards
 
@@ -58,6 +59,8 @@ def _file_problem(root: Path, schema_version: int, file: StoreFile) -> str | Non
     path = root / file.path
     if not isinstance(path, ObjectPath) and not path.is_file():
         return "missing"
+    if not lies_inside(root, path):
+        return "a link that leads out of the store: copy the file instead"
     try:
         if isinstance(path, ObjectPath) and file.bytes <= LARGEST_FETCHED:
             content = path.read_first(file.bytes + 1)  # one request, by which one that is longer is found, too

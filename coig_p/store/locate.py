@@ -29,9 +29,10 @@ from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.modelscope import MASTER, MODELSCOPE, cached, fresh_manifest
 from coig_p.store.places import check_name
+from coig_p.store.presence import stats_of
 from coig_p.store.reading import open_shard, read_batches
 from coig_p.store.rewards import reward_files
-from coig_p.store.store import Store, manifest_at, stats_of
+from coig_p.store.store import Store, manifest_at
 from coig_p.store.writing import ROWS_PER_GROUP
 
 STORE_VARIABLE = "COIGP_STORE"

@@ -9,7 +9,8 @@ from pathlib import Path
 from coig_p.core.objects import ObjectPath, is_object
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
-from coig_p.store.store import OF_ITS_OWNER, lies_inside, manifest_at, unlisted
+from coig_p.store.presence import lies_inside
+from coig_p.store.store import OF_ITS_OWNER, manifest_at, unlisted
 
 _logger = logging.getLogger("coig_p")
 _SHOWN = 3

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -46,6 +45,7 @@ from coig_p.store.manifest import (
     read_manifest,
 )
 from coig_p.store.places import check_name
+from coig_p.store.presence import check_present
 from coig_p.store.reading import open_shard, read_batches, takes_most
 from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.store.rewards import (
@@ -55,7 +55,6 @@ from coig_p.store.rewards import (
     listing_problems,
     reward_files,
     reward_shard,
-    score_again,
 )
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -111,6 +110,7 @@ class Store:
         cls,
         path: str | Path,
         *,
+        check_files: bool = True,
         check_sizes: bool = True,
         check_rewards: bool = True,
         storage_options: Mapping[str, Any] | None = None,
@@ -119,7 +119,8 @@ class Store:
 
         Args:
             path: a directory, or the URL of one in an object store: s3://bucket/store.
-            check_sizes: False accepts files of another size, as `verify` does to name them all.
+            check_files: False looks at no file, as where `verify` then names all that is wrong.
+            check_sizes: False accepts files of another size.
             check_rewards: False does not look at files of rewards, as where they are to be written anew.
             storage_options: for fsspec, as datasets takes them; without them the environment says who asks.
 
@@ -131,13 +132,9 @@ class Store:
         """
         root = as_path(path, storage_options)
         manifest = manifest_at(root, path)
-        wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
-        if isinstance(root, ObjectPath):
-            _check_objects(root, wanted, check_sizes)
-        else:
-            for file, found in zip(wanted, stats_of(root, wanted, path), strict=True):
-                if check_sizes and found.st_size != file.bytes:
-                    raise StoreError(path, _other_size(file, found.st_size, path))
+        if check_files:
+            wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
+            check_present(root, wanted, path, check_sizes=check_sizes)
         return cls(root, manifest)
 
     def content_hash(self) -> str:
@@ -326,56 +323,6 @@ def _manifest_text(root: Path, named: object) -> str:
         raise StoreError(named, f"{MANIFEST} cannot be read: {said}") from None
 
 
-def stats_of(root: Path, files: Iterable[StoreFile], store: object) -> Iterator[os.stat_result]:
-    """What the system says of each file of a directory; others of the store are not looked at.
-
-    Args:
-        store: for messages.
-
-    Raises:
-        StoreError: a file is missing, or leads out of the store.
-    """
-    inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
-    for file in files:
-        place = f"{root}/{file.path}"
-        try:
-            found = os.lstat(place)
-            if stat.S_ISLNK(found.st_mode):
-                found, is_inside = os.stat(place), lies_inside(root, Path(place))
-            else:
-                folder = place.rpartition("/")[0]
-                if folder not in inside:
-                    inside[folder] = lies_inside(root, Path(folder))
-                is_inside = inside[folder]
-        except (OSError, ValueError):
-            raise StoreError(store, _missing(file)) from None
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreError(store, _missing(file))
-        if not is_inside:
-            raise StoreError(store, f"{file.path} is a link that leads out of the store. Copy the file instead")
-        yield found
-
-
-def _check_objects(root: ObjectPath, files: Sequence[StoreFile], check_sizes: bool) -> None:
-    """Raise StoreError where a file is not there, or of another size. One listing tells of all."""
-    there = root.files() if files else {}
-    for file in files:
-        found = there.get(file.path)
-        if found is None:
-            raise StoreError(root, _missing(file))
-        if check_sizes and found.st_size != file.bytes:
-            raise StoreError(root, _other_size(file, found.st_size, root))
-
-
-def _missing(file: StoreFile) -> str:
-    mend = score_again(file.path.split("/")[1]) if file.role == REWARDS else "Import or download it again"
-    return f"{file.path} is listed in {MANIFEST} but missing. {mend}"
-
-
-def _other_size(file: StoreFile, size: int, store: object) -> str:
-    return f"{file.path}: {size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(store))}"
-
-
 def _left_at(name: str) -> str | None:
     """The folder or file of another tool that a file belongs to; None where it is none of theirs."""
     *folders, file = name.split("/")
@@ -456,12 +403,3 @@ def _no_store(root: Path) -> str:
         if (parent / MANIFEST).is_file():
             return f"not a store but a part of one: no {MANIFEST} there. Name {parent}"
     return f"not a store: no {MANIFEST} there. Make one with: coigp import"
-
-
-def lies_inside(root: Path, path: Path) -> bool:
-    """Whether a file, links followed, is in the store, or in the Hub cache that the store is a view of."""
-    if isinstance(root, ObjectPath):
-        return True
-    real, home = path.resolve(), root.resolve()
-    in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
-    return real.is_relative_to(home) or in_cache

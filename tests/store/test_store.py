@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from commands import run
 from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +149,22 @@ def test_what_other_tools_leave_is_no_part_of_a_store(small: Path) -> None:
     assert opened.verify() == []
     assert opened.leftovers() == [".DS_Store", ".cache", "data/math/._train.parquet"]  # and not all of data
     assert not {file.path for file in read_release(small, "1.0.0").files} & set(left)
+
+
+def test_verify_names_all_that_is_wrong(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", make_rows({"math": 40, "chat": 20}), rows_per_shard=10)
+    first, second, third, fourth, *_ = (file.path for file in Store.open(store).data_files())
+    (store / first).unlink()
+    (store / second).write_bytes(b"cut")
+    (store / third).rename(tmp_path / "elsewhere")
+    (store / third).symlink_to(tmp_path / "elsewhere")
+    content = (store / fourth).read_bytes()
+    (store / fourth).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    (store / "extra.txt").touch()
+    said = run("verify", store, code=1).stderr.splitlines()
+    assert [line.partition(": ")[0] for line in said] == [first, second, third, fourth, "extra.txt"]
+    for words, line in zip(["missing", "3 bytes", "leads out of the store", "sha256", "not listed"], said, strict=True):
+        assert words in line
 
 
 def test_a_missing_shard_is_an_error_on_opening(small: Path) -> None:
