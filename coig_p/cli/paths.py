@@ -33,7 +33,10 @@ class Place(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A path, or what stands in its place (see `coig_p.core.objects`)."""
         if isinstance(value, str) and is_url(value):
-            return as_path(value)
+            found = as_path(value)
+            if str(found).startswith("memory:"):
+                raise UsageError(f"{found} is memory of this command, and gone when it ends: name a folder")
+            return found
         if isinstance(value, str) and is_repository(value):
             return _Repository(value)
         return value if is_object(value) else super().convert(value, param, ctx)

@@ -321,7 +321,14 @@ def server_of(path: ObjectPath) -> str:
 
 
 def options_of(protocol: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Those of a protocol: what is under its name, else all that is not under the name of another."""
+    """Those of a protocol: what is under its name, else all that is not under the name of another.
+
+    Raises:
+        UsageError: not a mapping; what it is may be a secret.
+    """
+    if storage_options is not None and not isinstance(storage_options, Mapping):
+        kind = type(storage_options).__name__
+        raise UsageError(f'storage_options is a {kind}: give a mapping, as {{"endpoint_url": "https://..."}}')
     given = dict(storage_options or {})
     own = given.get(protocol)
     if isinstance(own, Mapping):

@@ -314,6 +314,7 @@ def test_whether_a_store_that_is_shown_changed_is_told_by_its_listing(
         (["import", "s3://buck*/a.jsonl", "--out", "made"], 2, "no bucket can have this name"),
         (["check", "hdfs:///user/store"], 2, "hdfs:///user/store/manifest.json: hdfs:// needs more"),
         (["check", "oss://bucket/store"], 2, "pip install ossfs"),
+        (["clean", "s3://bucket/store", "--out", "memory://new"], 2, "memory of this command, and gone when it ends"),
         (["clean", "s3://bucket/store", "--out", "s3://absent/new"], 3, "no such bucket"),
         (["check", "s4://bucket/store"], 2, "unknown protocol 's4'"),
         (["check", "s3://key:hush@bucket/store"], 2, "a URL with s3:// holds a password"),
@@ -480,3 +481,6 @@ def test_other_protocols_go_the_same_way(local: Path) -> None:
     assert locate(f"file://{local}").root == str(local)
     with pytest.raises(UsageError, match="pip install"):
         Store.open("gs://bucket/store")
+    with pytest.raises(UsageError, match="storage_options is a str: give a mapping") as refused:
+        Store.open("memory://tried/store", storage_options="hush")  # type: ignore[arg-type]
+    assert "hush" not in str(refused.value)
