@@ -4,8 +4,8 @@
 
 Ways take turns, each in a process of its own. Times are wall time of the work, with the start of processes; Ray's own
 start is told apart; processor time is of all processes, but not of Ray's. What is made is the same bytes in every way,
-or the benchmark fails. Without the extra `ray` its column is left out. Prints a table and keeps it in benchmarks/results/engine.md; with more than two processes, in
-engine_cores.md.
+or the benchmark fails. Without the extra `ray` its column is left out. Prints a table and keeps it in
+benchmarks/results/engine.md; with more than two processes, in engine_cores.md.
 """
 
 from __future__ import annotations
