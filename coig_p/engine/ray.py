@@ -12,6 +12,7 @@ import platform
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -147,6 +148,8 @@ class RayExecutor(Executor):
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning of what a later Ray does
+    if sys.stderr is None or not sys.stderr.isatty():
+        os.environ.setdefault("RAY_COLOR_PREFIX", "0")  # what its nodes say goes into a file, or nowhere
     try:
         ray = import_module("ray")
     except ImportError:
