@@ -151,6 +151,7 @@ def _import(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) ->
 
 def _verify(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) -> Made:
     """Of a store with a file that is another, one that is missing and one too many."""
+    shutil.rmtree(out, ignore_errors=True)  # of a run that was killed
     shutil.copytree(store, out)
     shards = sorted(out.glob("data/*/*.parquet"))
     content = bytearray(shards[0].read_bytes())
