@@ -59,11 +59,12 @@ def main() -> None:
             progress(" | ".join(map(str, rows[-1])))
     head = ["step", "worker: same bytes", "worker: one error", "goes on", "driver: same bytes again", "taken up"]
     head += ["task of Ray: same bytes"] if given.ray else []
-    head += [f"of {given.nodes} nodes lost: same bytes", "one error, then same bytes"] if given.nodes else []
+    if given.nodes:
+        head += [f"one of two nodes lost at {given.nodes} moments: same bytes", "one error, then same bytes"]
     table = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows))
     publish(
         "faults.md",
-        f"""SIGKILL at {given.moments} moments of every step. {where()}
+        f"""SIGKILL at {given.moments} moments of every step. {where(*(["ray"] if given.ray or given.nodes else []))}
 
 "Goes on" are those of the errors after which the same step, run again, ended in the bytes of an undisturbed run;
 "taken up" are killed steps that left finished tasks for that.

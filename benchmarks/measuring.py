@@ -70,8 +70,8 @@ def spread(runs: Iterable[Measured], name: str) -> str:
 
 def where(*packages: str) -> str:
     """Versions and machine, for the head of a table."""
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"Python {platform.python_version()}, {versions}, {platform.system()}, {os.cpu_count()} cores."
+    versions = [f"{package} {version(package)}" for package in packages]
+    return ", ".join([f"Python {platform.python_version()}", *versions, platform.system(), f"{os.cpu_count()} cores."])
 
 
 def publish(name: str, text: str) -> None:
