@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,9 @@ __main__.main()
 
 
 @pytest.mark.parametrize("when", ["writing", "importing"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "number"), [*product(COMMANDS, [signal.SIGINT, signal.SIGTERM]), ("export", signal.SIGHUP)]
+)
 def test_nothing_half_written_is_left(
     command: str, number: signal.Signals, when: str, store: Path, tmp_path: Path
 ) -> None:
