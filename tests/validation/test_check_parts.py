@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from unittest.mock import patch
+from typing import Any
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from make import twin
@@ -233,8 +235,28 @@ def test_options_of_check_that_cannot_be(tmp_path: Path) -> None:
     store = store_of(twin(), tmp_path / "store")
     with pytest.raises(UnknownNameError, match="unknown domain 'maths'"):
         check(Store.open(store), domains=["maths"])
-    with pytest.raises(UsageError, match="num_proc=0"):
-        check(store, num_proc=0)
+    odd: list[Any] = [0, 1.5, "2", True]
+    for number in odd:
+        with pytest.raises(UsageError, match=f"num_proc={number!r}: use a whole number"):
+            check(store, num_proc=number)
+    engine: Any = "ray"
+    with pytest.raises(UsageError, match=r"engine='ray': give an executor, as coig_p\.engine\.ray\.RayExecutor\(\)"):
+        check(store, engine=engine)
+
+
+def test_a_system_that_starts_no_more_threads_is_told(tmp_path: Path) -> None:
+    store = store_of(twin(), tmp_path / "store")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("Failed to launch worker thread: Resource temporarily unavailable")
+
+    with patch.object(pq.ParquetFile, "iter_batches", refuse):
+        said = run("check", store, "--num-proc", 1, code=1).stderr
+        assert said == "error: the system lets no more threads start (ulimit -u): let fewer processes share it\n"
+    with patch("coig_p.validation.check", Mock(side_effect=RuntimeError("can't start new thread"))):
+        said = run("check", store, code=1).stderr
+    assert said.startswith("error: the system lets no more threads start (ulimit -u)")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_shard_changed_behind_the_manifest_is_a_finding_and_one_of_other_columns_an_error(tmp_path: Path) -> None:
