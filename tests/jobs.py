@@ -138,8 +138,8 @@ def _export(store: Path, out: Path, *, config: ExportConfig, **workers: Any) -> 
 
 def _import(store: Path, out: Path, *, num_proc: int = 1, engine: Any = None) -> Made:
     """Its shards are written by threads, whatever else there is."""
-    out.mkdir(parents=True, exist_ok=True)
-    raw = out / "rows.jsonl"  # the manifest names it
+    raw = store.with_name(f"{store.name}-rows") / "rows.jsonl"  # its manifest names it, whatever the store is called
+    raw.parent.mkdir(exist_ok=True)
     with raw.open("w", encoding="utf-8") as stream:
         for batch in Store.open(store).batches():
             for row in batch.to_pylist():

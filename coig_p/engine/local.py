@@ -172,7 +172,8 @@ def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opene
         except KeyboardInterrupt:
             raise  # nobody waits for what they are at
         except BaseException as error:  # what they write goes: nobody may write there any more
-            wait([one for one in sent if not one.cancel()])
+            # A broken executor tells each task that waits, and its thread for that dies of one that was cancelled.
+            wait([one for one in sent if isinstance(error, BrokenExecutor) or not one.cancel()])
             if isinstance(error, BrokenExecutor) and not isinstance(workers, _Held):  # of which `_pool` says it
                 raise WorkersLost(
                     f"a worker of the {type(workers).__name__} that was given as engine ended before its work was "

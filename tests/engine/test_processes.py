@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from commands import run_code
 
 from coig_p.engine.local import WORKERS, Processes, Threads, Workers, in_order, processes, threads
-from coig_p.errors import CoigPError, UsageError
+from coig_p.errors import CoigPError, UsageError, WorkersLost
 
 
 @pytest.mark.parametrize("workers", [None, Threads(1), Processes(1), Processes(2)])
@@ -199,3 +199,28 @@ def test_a_process_that_dies_before_it_has_begun_is_an_error() -> None:
         "except WorkersLost: print('lost')\n"
     )
     assert run_code(code).stdout == "lost\n"
+
+
+def test_tasks_of_a_broken_executor_are_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells each of them, by a thread that dies of one that was cancelled."""
+
+    class Breaking(Executor):
+        window = 3
+
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            if not sent:
+                future.set_exception(BrokenExecutor())
+            sent.append(future)
+            return future
+
+    def told(waited: list[Future[Any]]) -> None:
+        for future in waited:
+            future.set_exception(BrokenExecutor())
+
+    sent: list[Future[Any]] = []
+    monkeypatch.setattr("coig_p.engine.local.wait", told)
+    with pytest.raises(WorkersLost, match="Breaking that was given as engine"):
+        list(in_order(str, range(5), Breaking()))
+    assert len(sent) > 1
+    assert all(isinstance(future.exception(timeout=0), BrokenExecutor) for future in sent)
