@@ -107,6 +107,10 @@ class StoreError(CoigPError):
         super().__init__(f"{named(self.store)}: {problem}")
 
 
+NO_MORE_THREADS = "the system lets no more threads start (ulimit -u): let fewer processes share the work"
+"""What to say where that is what went wrong: Arrow and Python have errors of their own for it."""
+
+
 class WorkersLost(CoigPError):
     """Processes that shared the work ended before it was done: nothing is known to be wrong with the data."""
 

@@ -20,7 +20,7 @@ from coig_p._version import __version__
 from coig_p.cli.terminal import about_escapes, check_arguments, wants_color, whole_or_escaped
 from coig_p.cli.tree import Tree, did_you_mean, is_quiet, set_level
 from coig_p.core.text import printable
-from coig_p.errors import CoigPError, WorkersLost
+from coig_p.errors import NO_MORE_THREADS, CoigPError, WorkersLost
 
 _EXIT_INTERRUPTED = 130
 _COMPLETE = "_COIGP_COMPLETE"  # set by a shell that asks what could stand next
@@ -135,7 +135,7 @@ def _run(arguments: list[str]) -> int:
         return 1
     except Exception as error:  # a mistake of ours, which Python shows whole: what it quotes may be of anybody
         if str(error) == _NO_THREAD:
-            _say("error: the system lets no more threads start (ulimit -u): let fewer processes share it, --num-proc 1")
+            _say(f"error: {NO_MORE_THREADS}")
             return 1
         sys.excepthook = _show_mistake
         raise

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from coig_p.core.bombs import check_bomb
 from coig_p.core.objects import ObjectPath
 from coig_p.core.text import counted
-from coig_p.errors import CoigPError, RemoteError, StoreError
+from coig_p.errors import NO_MORE_THREADS, CoigPError, RemoteError, StoreError
 from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without
 
 CHECKSUMS = {"coig_p.page_checksums": "crc32"}
@@ -161,7 +161,7 @@ def shard_error(name: str, error: BaseException, folder: str = "data") -> BaseEx
     if isinstance(error, CoigPError):
         return error
     if _NO_THREAD in str(error):  # nothing is wrong with the shard
-        return OSError(errno.EAGAIN, "the system lets no more threads start (ulimit -u): let fewer processes share it")
+        return OSError(errno.EAGAIN, NO_MORE_THREADS)
     remote = name.startswith(_HUB)
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     # Arrow's own are of this very class and have no number; those of a connection are of classes below it.

@@ -25,6 +25,8 @@ import os, signal, sys
 from pathlib import Path
 from coig_p.core import atomic
 number, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+if number != signal.SIGINT:
+    signal.signal(number, signal.SIG_DFL)  # whoever started the tests may have it ignored, as nohup does
 lock = atomic._lock
 def stop(temporary):
     found = lock(temporary)
@@ -44,7 +46,8 @@ __main__.main()
 
 @pytest.mark.parametrize("when", ["writing", "importing"])
 @pytest.mark.parametrize(
-    ("command", "number"), [*product(COMMANDS, [signal.SIGINT, signal.SIGTERM]), ("export", signal.SIGHUP)]
+    ("command", "number"),
+    [*product(COMMANDS, [signal.SIGINT, signal.SIGTERM]), ("export", getattr(signal, "SIGHUP", None))],
 )
 def test_nothing_half_written_is_left(
     command: str, number: signal.Signals, when: str, store: Path, tmp_path: Path
